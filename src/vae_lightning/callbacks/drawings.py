@@ -1,0 +1,119 @@
+"""The pictures of a model: grids of images. Plots are in `plots`."""
+
+import torch
+from torch import Tensor
+
+from vae_lightning.callbacks.pictures import Scene
+from vae_lightning.checks import at_least
+from vae_lightning.distributions.divergence import rate_per_dimension
+
+# Images of fewer pixels than this are enlarged, so that a grid can be looked at.
+_VISIBLE_SIZE = 48
+
+
+def grid(images: Tensor, columns: int) -> Tensor:
+    """Set images out in rows, enlarged without smoothing where they are small.
+
+    Shape:
+        images (N, C, H, W), 0 black to 1 white, values beyond are cut; returns uint8 (3, H', W').
+    """
+    from torchvision.utils import make_grid  # imported where it is used: it costs a second
+
+    factor = max(1, round(_VISIBLE_SIZE / images.shape[-1]))
+    images = images.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+    images = images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    return make_grid(images, nrow=columns, padding=2, pad_value=96)
+
+
+class Reconstructions:
+    """Images and, beneath each, the mean of p(x|z) at the posterior's mean.
+
+    Args:
+        rows, columns: of pairs.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        at_least("rows", rows, 1)
+        at_least("columns", columns, 1)
+        self.rows, self.columns = rows, columns
+
+    def __call__(self, scene: Scene) -> Tensor:
+        images, _ = scene.data.images(scene.split, self.rows * self.columns)
+        pairs = torch.stack(
+            [part for row in zip(
+                images.split(self.columns), scene.model.reconstruct(images).split(self.columns),
+                strict=True,
+            ) for half in row for part in half]
+        )  # fmt: skip
+        return grid(pairs, self.columns)
+
+
+class Samples:
+    """Mean images of p(x|z), z from the prior: the same z each time, so that one sees them sharpen.
+
+    Args:
+        count: how many, in rows of eight.
+    """
+
+    def __init__(self, count: int) -> None:
+        at_least("count", count, 1)
+        self.count = count
+
+    def __call__(self, scene: Scene) -> Tensor:
+        # A prior that is learned moves, and its samples with it.
+        return grid(scene.model.sample(self.count), 8)
+
+
+class Manifold:
+    """The latent plane, decoded at the quantiles of a standard normal; for two dimensions only.
+
+    Args:
+        count: images along each side.
+    """
+
+    def __init__(self, count: int) -> None:
+        at_least("count", count, 2)
+        self.count = count
+
+    def __call__(self, scene: Scene) -> Tensor | None:
+        if scene.model.latent_dim != 2:
+            return None
+        mean = _prior_mean(scene)
+        steps = (torch.arange(self.count) + 0.5) / self.count
+        quantiles = torch.special.ndtri(steps).to(mean)
+        up, right = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
+        z = torch.stack([right, up], dim=-1).flatten(0, 1)  # (count * count, 2)
+        return grid(scene.model.decode(z).mean, self.count)
+
+
+class Traversals:
+    """One row for each latent dimension, from -3 to 3 around one image; most used dimensions first.
+
+    Args:
+        count: images in a row.
+        max_dimensions: rows at the most.
+    """
+
+    def __init__(self, count: int, max_dimensions: int) -> None:
+        at_least("count", count, 2)
+        at_least("max_dimensions", max_dimensions, 1)
+        self.count, self.max_dimensions = count, max_dimensions
+
+    def __call__(self, scene: Scene) -> Tensor | None:
+        if scene.model.latent_dim == 2:
+            return None  # the manifold shows all of it
+        images, _ = scene.data.images(scene.split, 1000)
+        posterior = scene.model.encode(images)
+        rates = rate_per_dimension(posterior, scene.model.prior_distribution())
+        if rates is None:
+            return None
+        order = rates.mean(0).argsort(descending=True)[: self.max_dimensions]
+        z = posterior.mean[0].repeat(len(order), self.count, 1)  # (rows, count, D)
+        values = torch.linspace(-3, 3, self.count, device=z.device)
+        for row, dimension in enumerate(order):
+            z[row, :, dimension] = values
+        return grid(scene.model.decode(z.flatten(0, 1)).mean, self.count)
+
+
+def _prior_mean(scene: Scene) -> Tensor:
+    return scene.model.prior_distribution().mean

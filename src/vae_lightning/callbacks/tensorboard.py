@@ -1,0 +1,62 @@
+"""TensorBoard's further pages: custom scalars, text, and the embedding projector."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from vae_lightning.checks import at_least
+
+
+def writers(trainer: Trainer) -> list[Any]:
+    """The SummaryWriters of a run: none in other processes than the first."""
+    if not trainer.is_global_zero:
+        return []
+    return [item.experiment for item in trainer.loggers if isinstance(item, TensorBoardLogger)]
+
+
+class Overview(Callback):
+    """One chart for training and validation together, and the configuration as text."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+        from omegaconf import OmegaConf
+
+        charts = {
+            name: ["Multiline", [f"train/{name}", f"val/{name}"]]
+            for name in ("elbo", "rate", "distortion", "loss")
+        }
+        for writer in writers(trainer):
+            writer.add_custom_scalars({"Training and validation": charts})
+            text = OmegaConf.to_yaml(pl_module.config)
+            # Indented text is shown as it stands.
+            writer.add_text("configuration", "\n".join(f"    {x}" for x in text.splitlines()), 0)
+
+
+class Projector(Callback):
+    """Puts posterior means into TensorBoard's projector, with labels and the images as points.
+
+    Args:
+        count: test images at the most.
+
+    Raises:
+        ValueError: `count` below 1.
+    """
+
+    def __init__(self, count: int) -> None:
+        at_least("count", count, 1)
+        self.count = count
+
+    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        for writer in writers(trainer):
+            images, labels = data.images("test", self.count)
+            with torch.no_grad():
+                means = pl_module.model.encode(images).mean
+            writer.add_embedding(
+                means.flatten(1),
+                metadata=[data.class_names[label] for label in labels.tolist()],
+                label_img=images,
+                global_step=trainer.global_step,
+                tag="posterior_mean",
+            )

@@ -1,0 +1,94 @@
+"""What a checkpoint holds, and how a model is rebuilt from one without running code from it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vae_lightning.config import instantiate
+from vae_lightning.errors import CheckpointError, ConfigError
+from vae_lightning.models import VAE
+
+
+def find(path: str | Path) -> Path:
+    """The checkpoint file that a path means: the file itself, or the best one of a run's folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist")
+    for name in ("best.ckpt", "last.ckpt"):
+        for folder in (path, path / "checkpoints"):
+            if (folder / name).is_file():
+                return folder / name
+    raise CheckpointError(f"{path} holds no checkpoint: there is no checkpoints/best.ckpt in it")
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint: tensors and plain containers, so that nothing in the file is run.
+
+    Raises:
+        CheckpointError: it is missing, broken, or not of this project.
+    """
+    path = find(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} is not a checkpoint, or is cut short") from error
+    if not isinstance(content, dict) or not {"config", "state_dict"} <= content.keys():
+        raise CheckpointError(f"{path} was not written by vae_lightning: it has no configuration")
+    return content
+
+
+def load(path: str | Path) -> VAE:
+    """Rebuild a trained model, in evaluation mode on the CPU.
+
+    Args:
+        path: a checkpoint, or the folder of a run (its best checkpoint).
+
+    Raises:
+        CheckpointError: there is no checkpoint, or its weights do not fit its configuration.
+    """
+    content = read(path)
+    prefix = "model."
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in content["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    try:
+        model: VAE = instantiate(content["config"]["model"], "model")
+        model.load_state_dict(weights)
+    except (ConfigError, KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{find(path)} cannot be rebuilt: {reason}") from error
+    return model.eval()
+
+
+def check_same_model(path: str | Path, model_config: dict[str, Any]) -> None:
+    """Check that training can go on from a checkpoint.
+
+    Raises:
+        CheckpointError: it holds another model than `model_config` describes; the keys are named.
+    """
+    stored = _flat(read(path)["config"].get("model", {}))
+    asked = _flat(model_config)
+    for key in sorted(stored.keys() | asked.keys()):
+        if stored.get(key) != asked.get(key):
+            raise CheckpointError(
+                f"{find(path)} holds another model: it was trained with "
+                f"{key}={stored.get(key)}, not {asked.get(key)}"
+            )
+
+
+def _flat(node: Any, path: str = "model") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {path: node}
+    flat = {}
+    for key, value in node.items():
+        flat.update(_flat(value, f"{path}.{key}"))
+    return flat

@@ -1,0 +1,109 @@
+"""Batches drawn from tensors that live on the device."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from vae_lightning.data import binarisation
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Order:
+    """The order in which images are drawn: a function of seed and epoch alone.
+
+    So a run that is resumed sees the images that it would have seen. Lightning calls `set_epoch`
+    on what it finds at `batch_sampler.sampler` of a loader, hence the attribute.
+    """
+
+    def __init__(self, num_images: int, shuffle: bool, seed: int) -> None:
+        self.num_images = num_images
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+        self.sampler = self
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def generator(self, device: torch.device | str) -> torch.Generator:
+        """A generator for this epoch's draws on `device`."""
+        return torch.Generator(device).manual_seed(self.seed * 1_000_003 + self.epoch)
+
+    def indices(self) -> Tensor:
+        """Indices of the images, (N,)."""
+        if not self.shuffle:
+            return torch.arange(self.num_images)
+        return torch.randperm(self.num_images, generator=self.generator("cpu"))
+
+
+class ResidentBatches:
+    """An iterable of `(images, labels)`, gathered and converted where the tensors live.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,).
+        batch_size: images in a batch of one process; the last batch may be shorter.
+        shuffle: draw a new order in each epoch.
+        seed: of the order and of the binarisation.
+        binarize: draw each pixel anew, white with its grey value as the probability.
+        rank, world_size: this process, and how many share the images. Shuffled images are dealt
+            out evenly, dropping at most `world_size - 1` in an epoch; others are split exactly.
+
+    Shape:
+        yields images float32 (B, C, H, W) in [0, 1] and labels int64 (B,).
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        binarize: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self.batch_size = batch_size
+        self.binarize = binarize
+        self.rank = rank
+        self.world_size = world_size
+        self.batch_sampler = Order(len(images), shuffle, seed)
+        self._start = 0  # where the next epoch begins, after a resume in the middle of one
+        self._position = 0  # batches drawn in this epoch
+
+    def __len__(self) -> int:
+        return -(-self._num_own() // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        device = self.images.device
+        own = self.batch_sampler.indices()[self.rank :: self.world_size][: self._num_own()].to(
+            device
+        )
+        generator = self.batch_sampler.generator(device)
+        generator.manual_seed(generator.initial_seed() + 7919 * self.rank)
+        start, self._start = self._start, 0
+        for number, chosen in enumerate(own.split(self.batch_size)):
+            images = self.images[chosen].to(torch.float32).div_(255)
+            if self.binarize:
+                images = binarisation.dynamic(images, generator)
+            if number >= start:  # those before are drawn all the same, for the generator's sake
+                self._position = number + 1
+                yield images, self.labels[chosen]
+
+    def state_dict(self) -> dict[str, int]:
+        """How far the epoch has come, so that a run can be resumed in the middle of one."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._start = state["position"] % len(self)
+
+    def _num_own(self) -> int:
+        if self.batch_sampler.shuffle:
+            return self.batch_sampler.num_images // self.world_size
+        return len(range(self.rank, self.batch_sampler.num_images, self.world_size))

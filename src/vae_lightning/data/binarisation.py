@@ -1,0 +1,44 @@
+"""Grey pixels to black or white ones: the part of the data protocol that results depend on."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Binarize = Literal["none", "threshold", "fixed", "dynamic"]
+
+
+def threshold(images: Tensor) -> Tensor:
+    """White where a pixel is at least half.
+
+    Shape:
+        images uint8 of any shape; returns the same shape, 0 or 255.
+    """
+    return (images > 127).to(torch.uint8).mul_(255)
+
+
+def fixed(images: Tensor, seed: int) -> Tensor:
+    """Draw each pixel once, white with its grey value as the probability.
+
+    The draw is made on the CPU, image after image, so that it is the same on every device and
+    does not depend on a batch size.
+
+    Shape:
+        images uint8 (N, C, H, W); returns the same shape, 0 or 255, on the images' device.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.empty_like(images)
+    for start in range(0, len(images), 1000):  # a draw in parts needs little memory
+        part = images[start : start + 1000]
+        noise = torch.rand(part.shape, generator=generator).to(part.device)
+        drawn[start : start + 1000] = (noise * 255 < part).to(torch.uint8).mul_(255)
+    return drawn
+
+
+def dynamic(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw each pixel anew, white with its grey value as the probability.
+
+    Shape:
+        x float in [0, 1] of any shape; returns the same shape, 0 or 1.
+    """
+    return (torch.rand(x.shape, generator=generator, device=x.device) < x).to(x.dtype)

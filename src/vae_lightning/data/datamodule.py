@@ -1,0 +1,170 @@
+"""The data protocol: which images train, which validate, which test, and how pixels are drawn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from vae_lightning.checks import at_least
+from vae_lightning.data import binarisation
+from vae_lightning.data.batches import ResidentBatches
+from vae_lightning.data.binarisation import Binarize
+from vae_lightning.data.sources import Source, resize
+
+Split = tuple[Tensor, Tensor]
+
+
+class ImageDataModule(LightningDataModule):
+    """Serves a source's images from tensors that stay on the training device.
+
+    Args:
+        name: the data set's name in results and folder names.
+        source: where images come from.
+        root: folder of the files.
+        size: height and width of the images served, in pixels; other sizes are scaled.
+        channels: channels of the images served; the source's own.
+        batch_size: images in a batch, in each process.
+        val_size: images held out of the training split: the same ones whatever the seed.
+        validation: `held_out` validates on those images; `test` on the test split, as scripts
+            that know no validation set do.
+        binarize: `none` keeps grey pixels; `threshold` cuts at one half; `fixed` draws each pixel
+            once; `dynamic` draws it anew for each training batch. Validation and test images are
+            drawn once, from a fixed seed.
+        seed: of the order of the training images and their binarisation.
+
+    Raises:
+        ValueError: a size that is out of range, or does not fit the source.
+    """
+
+    # The draws that evaluation depends on have a seed of their own: runs with other seeds are
+    # compared on the same images.
+    protocol_seed = 0
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        root: str,
+        size: int,
+        channels: int,
+        batch_size: int,
+        val_size: int,
+        validation: Literal["held_out", "test"],
+        binarize: Binarize,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        at_least("size", size, 1)
+        at_least("batch_size", batch_size, 1)
+        at_least("val_size", val_size, 0)
+        at_least("seed", seed, 0)
+        if channels != source.channels:
+            raise ValueError(f"channels={channels}: {source.title} images have {source.channels}")
+        if val_size >= source.num_train:
+            raise ValueError(
+                f"val_size={val_size} leaves nothing to train on: the training split of "
+                f"{source.title} has {source.num_train} images"
+            )
+        self.name = name
+        self.source = source
+        self.root = Path(root).expanduser()
+        self.size = size
+        self.batch_size = batch_size
+        self.val_size = val_size
+        self.validation = validation
+        self.binarize = binarize
+        self.seed = seed
+        self._splits: dict[str, Split] = {}
+
+    @property
+    def num_images(self) -> dict[str, int]:
+        """Images in each split: `train`, `val`, `test`."""
+        held_out = self.val_size if self.validation == "held_out" else self.source.num_test
+        return {
+            "train": self.source.num_train - self.val_size,
+            "val": held_out,
+            "test": self.source.num_test,
+        }
+
+    def prepare_data(self) -> None:
+        self.source.fetch(self.root)
+
+    def setup(self, stage: str) -> None:
+        """Read both splits once; later calls find them read."""
+        if self._splits:
+            return
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        train_images, train_labels = self._read(train=True)
+        test = self._read(train=False)
+        order = torch.randperm(
+            len(train_images), generator=torch.Generator().manual_seed(self.protocol_seed)
+        )
+        kept, held_out = order.split([len(order) - self.val_size, self.val_size])
+        self._splits["train"] = self._resident(train_images[kept], train_labels[kept], device)
+        self._splits["test"] = self._resident(*self._drawn(*test), device)
+        if self.validation == "test":
+            self._splits["val"] = self._splits["test"]
+        else:
+            val = self._drawn(train_images[held_out], train_labels[held_out])
+            self._splits["val"] = self._resident(*val, device)
+
+    def train_dataloader(self) -> ResidentBatches:
+        # Overfitting a few batches on purpose needs the same ones in every epoch.
+        shuffle = not getattr(self.trainer, "overfit_batches", 0)
+        return self._batches("train", shuffle=shuffle, binarize=self.binarize == "dynamic")
+
+    def val_dataloader(self) -> ResidentBatches | list[ResidentBatches]:
+        return self._batches("val") if self.num_images["val"] else []
+
+    def test_dataloader(self) -> ResidentBatches:
+        return self._batches("test")
+
+    def images(self, split: str, count: int) -> Split:
+        """The first `count` images of a split, or all that there are: for pictures of a model.
+
+        Shape:
+            returns images float32 (count, C, H, W) in [0, 1] and labels int64 (count,).
+        """
+        images, labels = self._splits[split]
+        return images[:count].to(torch.float32).div_(255), labels[:count]
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """What each label means."""
+        return self.source.class_names
+
+    def _read(self, train: bool) -> Split:
+        images, labels = self.source.load(self.root, train)
+        images = resize(images, self.size)
+        if self.binarize == "threshold":
+            images = binarisation.threshold(images)
+        elif self.binarize == "fixed":
+            # Split by split another stream: no draw serves two images.
+            images = binarisation.fixed(images, self.protocol_seed + (0 if train else 1))
+        return images, labels
+
+    def _drawn(self, images: Tensor, labels: Tensor) -> Split:
+        if self.binarize == "dynamic":
+            images = binarisation.fixed(images, self.protocol_seed + 1)
+        return images, labels
+
+    def _resident(self, images: Tensor, labels: Tensor, device: torch.device) -> Split:
+        return images.to(device), labels.to(device)
+
+    def _batches(
+        self, split: str, *, shuffle: bool = False, binarize: bool = False
+    ) -> ResidentBatches:
+        images, labels = self._splits[split]
+        return ResidentBatches(
+            images,
+            labels,
+            self.batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            binarize=binarize,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self.trainer.world_size if self.trainer else 1,
+        )

@@ -1,0 +1,32 @@
+"""Priors: p(z), what the latent variables are before an image is seen."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+
+class StandardNormal(nn.Module):
+    r"""The normal distribution of mean 0 and variance 1, independent in each dimension.
+
+    .. math:: p(z) = \prod_j \mathcal{N}(z_j \mid 0, 1)
+
+    Args:
+        latent_dim: D, number of latent dimensions.
+
+    Shape:
+        returns a distribution of batch shape () and event shape (D,).
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
+
+    def forward(self, encode: Callable[[Tensor], Distribution]) -> Distribution:
+        """Return p(z). `encode`, the model's own, is for priors that are made of posteriors."""
+        return Independent(Normal(self.mean, self.scale, validate_args=False), 1, False)

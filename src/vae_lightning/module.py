@@ -1,0 +1,194 @@
+"""The LightningModule: steps, optimiser, and what is logged."""
+
+import time
+from collections.abc import Callable, Iterable
+from math import isfinite
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from vae_lightning.data.batches import Batch
+from vae_lightning.errors import DivergedError
+from vae_lightning.metrics import ImageAverage
+from vae_lightning.models import VAE, Trace
+from vae_lightning.randomness import fixed_noise, random_state, set_random_state
+
+TERMS = ("rate", "distortion", "elbo", "loss")
+
+
+class VAEModule(LightningModule):
+    """Trains a model on an objective.
+
+    Logged, in nats per image and averaged over images: `elbo`, `rate` and `distortion` of the
+    model, and the objective's `loss`; as `train/...` over each epoch and, with the suffix `_step`,
+    over the last few steps; as `val/...` and `test/...` with posterior samples drawn from a fixed
+    seed. The first three never depend on the objective.
+
+    Args:
+        model: `forward(x, num_samples)` gives a `Trace`.
+        objective: `forward(trace, step)` gives the loss and named parts; has `num_samples`.
+        optimizer: makes the optimiser of the parameters.
+        scheduler: makes the optimiser's schedule, stepped once per epoch.
+        seed: of the training noise; each process draws from a stream of its own.
+        config: the resolved configuration, kept in checkpoints so that they can be rebuilt.
+
+    Attributes:
+        seconds: how long the last training took, validation and callbacks included.
+        images_trained: how many images this process drew in it, counted again in each epoch.
+    """
+
+    def __init__(
+        self,
+        model: VAE,
+        objective: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler],
+        seed: int,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.seed = seed
+        self.config = config or {}
+        self.evaluation = ImageAverage(TERMS)
+        self._window: list[tuple[int, Tensor]] = []  # images and terms of steps not yet read
+        self._sums = dict.fromkeys(TERMS, 0.0)  # over the images of this epoch
+        self._images = 0
+        self._noise: Any = None
+        self._started = 0.0
+        self.seconds = 0.0
+        self.images_trained = 0
+        self._resumed_state: dict[str, Tensor] | None = None
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.make_optimizer(self.model.parameters())
+        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def on_train_start(self) -> None:
+        if self._resumed_state is not None and self.global_rank == 0:
+            set_random_state(self._resumed_state)
+        else:
+            # A stream for each process; a process that resumes must not draw the old noise again.
+            torch.manual_seed(self.seed + 7919 * self.global_rank + self.global_step)
+        self._resumed_state = None
+        self._started = time.perf_counter()
+        self.images_trained = 0
+
+    def on_train_end(self) -> None:
+        self.seconds = time.perf_counter() - self._started
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        trace = self.model(images, self.objective.num_samples)
+        loss, _ = self.objective(trace, self.global_step)
+        self._window.append((len(images), _terms(trace, loss)))
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        # Reading the terms waits for the device, so it is done once for many steps.
+        if self.global_step % self._log_interval() == 0 or self.trainer.is_last_batch:
+            means = self._read_window()
+            self.log("elbo", means["elbo"], prog_bar=True, logger=False)
+            self.log_dict({f"train/{name}_step": mean for name, mean in means.items()})
+
+    def on_train_epoch_end(self) -> None:
+        means = self.epoch_means()
+        self.log_dict({f"train/{name}": mean for name, mean in means.items()}, sync_dist=True)
+        self._sums = dict.fromkeys(TERMS, 0.0)
+        self._images = 0
+
+    def epoch_means(self) -> dict[str, float]:
+        """The terms' means over the images of this epoch so far, in nats."""
+        return {name: total / self._images for name, total in self._sums.items()}
+
+    def _log_interval(self) -> int:
+        return self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+
+    def _read_window(self) -> dict[str, float]:
+        """Add the steps not yet read to the epoch's sums, and return the terms' means over them."""
+        if not self._window:
+            return {}
+        sizes = [size for size, _ in self._window]
+        rows = torch.stack([terms for _, terms in self._window]).tolist()  # waits for the device
+        self._window.clear()
+        for back, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
+            broken = [name for name, value in zip(TERMS, row, strict=True) if not isfinite(value)]
+            if broken:
+                raise DivergedError(
+                    f"{' and '.join(broken)} stopped being finite at step {self.global_step - back}"
+                )
+        means = {}
+        for name, column in zip(TERMS, zip(*rows, strict=True), strict=True):
+            total = sum(size * value for size, value in zip(sizes, column, strict=True))
+            self._sums[name] += total
+            means[name] = total / sum(sizes)
+        self._images += sum(sizes)
+        self.images_trained += sum(sizes)
+        return means
+
+    # -- evaluation -------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self._begin_evaluation()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._end_evaluation("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._begin_evaluation()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def on_test_epoch_end(self) -> None:
+        self._end_evaluation("test")
+
+    def _begin_evaluation(self) -> None:
+        self.evaluation.reset()
+        self._noise = fixed_noise(self.global_rank, self.device)
+        self._noise.__enter__()
+
+    def _evaluate(self, batch: Batch) -> None:
+        images, _ = batch
+        trace = self.model(images, self.objective.num_samples)
+        loss, _ = self.objective(trace, self.global_step)
+        self.evaluation.update(_terms(trace, loss), len(images))
+
+    def _end_evaluation(self, stage: str) -> None:
+        self._noise.__exit__(None, None, None)
+        values = self.evaluation.compute()
+        for name, value in values.items():
+            self.log(f"{stage}/{name}", value, prog_bar=(stage, name) == ("val", "elbo"))
+
+    # -- checkpoint -------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = self.config
+        checkpoint["random_state"] = random_state(self.device)
+        self._read_window()
+        checkpoint["epoch_terms"] = {"sums": dict(self._sums), "images": self._images}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resumed_state = checkpoint["random_state"]
+        self._sums = dict(checkpoint["epoch_terms"]["sums"])
+        self._images = checkpoint["epoch_terms"]["images"]
+
+
+def _terms(trace: Trace, loss: Tensor) -> Tensor:
+    """Means over the batch, (len(TERMS),)."""
+    with torch.no_grad():
+        rate, distortion = trace.rate.mean(), trace.distortion.mean()
+        return torch.stack([rate, distortion, -distortion - rate, loss.detach()])

@@ -1,0 +1,163 @@
+"""Train a model: `python -m vae_lightning.train [key=value ...]`."""
+
+import logging
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
+
+from vae_lightning import command
+from vae_lightning.config import check_type, instantiate
+from vae_lightning.errors import ConfigError
+
+if TYPE_CHECKING:  # a run needs them; --help and --cfg answer without
+    from lightning import Trainer
+
+    from vae_lightning.data import ImageDataModule
+    from vae_lightning.module import VAEModule
+
+
+class Options(TypedDict):
+    """The keys of `conf/train.yaml` itself, with their types."""
+
+    task_name: str
+    tags: list[str]
+    seed: int
+    train: bool
+    test: bool
+    ckpt_path: str | None
+    data_fallback: str | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """The objects that a configuration describes."""
+
+    module: "VAEModule"
+    datamodule: "ImageDataModule"
+    trainer: "Trainer"
+
+
+def build(config: dict[str, Any]) -> Run:
+    """Build a run without doing any of it: nothing is fetched or written.
+
+    Args:
+        config: resolved, plain dicts and lists.
+
+    Raises:
+        ConfigError: a key, type or value that does not fit.
+        CheckpointError: `ckpt_path` is no checkpoint, or of another model.
+    """
+    for key, hint in get_type_hints(Options).items():
+        check_type(config[key], hint, key)
+    if not 0 <= config["seed"] < 2**32:
+        raise ConfigError(f"seed={config['seed']} is out of range: it must be from 0 to 2**32 - 1")
+
+    _quiet()
+    from lightning import seed_everything
+
+    from vae_lightning.module import VAEModule
+
+    datamodule = instantiate(config["data"], "data")
+    _check_fit(config)
+    seed_everything(config["seed"], workers=True, verbose=False)
+    module = VAEModule(
+        model=instantiate(config["model"], "model"),
+        objective=instantiate(config["objective"], "objective"),
+        optimizer=instantiate(config["optimizer"], "optimizer"),
+        scheduler=instantiate(config["scheduler"], "scheduler"),
+        seed=config["seed"],
+        config=config,
+    )
+    module.configure_optimizers()
+    trainer = instantiate(
+        config["trainer"],
+        "trainer",
+        callbacks=[
+            instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
+        ],
+        logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
+    )
+    if config["ckpt_path"] is not None:
+        from vae_lightning.checkpoint import check_same_model
+
+        check_same_model(config["ckpt_path"], config["model"])
+    elif not config["train"]:
+        raise ConfigError("train=false needs a checkpoint to test: set ckpt_path")
+    return Run(module, datamodule, trainer)
+
+
+def train(config: dict[str, Any]) -> float | None:
+    """Train, test and report, as a configuration says.
+
+    Args:
+        config: resolved, plain dicts and lists.
+
+    Returns:
+        `val/elbo` of the best epoch, in nats: what a sweep maximises. None without validation.
+    """
+    from vae_lightning import report
+    from vae_lightning.checkpoint import find
+
+    run = build(config)
+    module, datamodule, trainer = run.module, run.datamodule, run.trainer
+    checkpoint = find(config["ckpt_path"]) if config["ckpt_path"] is not None else None
+    report.introduce(run)
+    metrics: dict[str, float] = {}
+    best_score = None
+    if config["train"]:
+        trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+        metrics.update(report.metrics_of(trainer))
+        metrics["seconds"] = module.seconds
+        metrics["images_per_second"] = module.images_trained * trainer.world_size / module.seconds
+        saver: Any = trainer.checkpoint_callback
+        checkpoint = (saver.best_model_path or None) if saver else None
+        if saver and saver.best_model_score is not None:
+            best_score = float(saver.best_model_score)
+    if config["test"]:
+        trainer.test(module, datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False)
+        metrics.update(report.metrics_of(trainer))
+    report.conclude(run, config, metrics, str(checkpoint) if checkpoint else None)
+    return best_score
+
+
+def _check_fit(config: dict[str, Any]) -> None:
+    """What no part can see by itself: that the parts fit together."""
+    data, model = config["data"], config["model"]
+    served = [data["channels"], data["size"], data["size"]]
+    if model["image_shape"] != served:
+        raise ConfigError(
+            f"model.image_shape={model['image_shape']} does not fit the data: "
+            f"data.channels={data['channels']} and data.size={data['size']} make it {served}"
+        )
+    if data["val_size"] == 0 and data["validation"] == "held_out":
+        for name, node in config["callbacks"].items():
+            if str(node.get("monitor")).startswith("val/"):
+                raise ConfigError(
+                    f"callbacks.{name}.monitor={node['monitor']} needs validation images, and "
+                    f"data.val_size=0 holds none out: set callbacks.{name}.monitor=null, "
+                    "so that the last epoch is kept"
+                )
+
+
+def _quiet() -> None:
+    """Keep Lightning's advice to the Trainer's makers from the users of a command."""
+    import lightning.pytorch  # sets the levels when it is imported  # noqa: F401
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for message in (
+        ".*isinstance\\(treespec, LeafSpec\\).*",  # inside lightning's own tree functions
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*You defined a `validation_step` but have no `val_dataloader`.*",
+        ".*Detected call of `lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*",
+        ".*GPU available but not used.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def main() -> None:
+    command.run("train", check=build, task=train)
+
+
+if __name__ == "__main__":
+    main()
