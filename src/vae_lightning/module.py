@@ -39,6 +39,7 @@ class VAEModule(LightningModule):
 
     Attributes:
         seconds: how long the last training took, validation and callbacks included.
+        step_means: the terms' means over the last few steps, in nats.
         images_trained: how many images this process drew in it, counted again in each epoch.
     """
 
@@ -62,6 +63,7 @@ class VAEModule(LightningModule):
         self._window: list[tuple[int, Tensor]] = []  # images and terms of steps not yet read
         self._sums = dict.fromkeys(TERMS, 0.0)  # over the images of this epoch
         self._images = 0
+        self.step_means: dict[str, float] = {}
         self._noise: Any = None
         self._started = 0.0
         self.seconds = 0.0
@@ -97,13 +99,16 @@ class VAEModule(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         # Reading the terms waits for the device, so it is done once for many steps.
         if self.global_step % self._log_interval() == 0 or self.trainer.is_last_batch:
-            means = self._read_window()
-            self.log("elbo", means["elbo"], prog_bar=True, logger=False)
-            self.log_dict({f"train/{name}_step": mean for name, mean in means.items()})
+            self.step_means = self._read_window()
+            # Lightning's own `log` would cost each of the other steps as well.
+            for logger in self.loggers:
+                tags = {f"train/{name}_step": mean for name, mean in self.step_means.items()}
+                logger.log_metrics(tags, step=self.global_step)
 
     def on_train_epoch_end(self) -> None:
         means = self.epoch_means()
         self.log_dict({f"train/{name}": mean for name, mean in means.items()}, sync_dist=True)
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self._sums = dict.fromkeys(TERMS, 0.0)
         self._images = 0
 
@@ -170,8 +175,7 @@ class VAEModule(LightningModule):
     def _end_evaluation(self, stage: str) -> None:
         self._noise.__exit__(None, None, None)
         values = self.evaluation.compute()
-        for name, value in values.items():
-            self.log(f"{stage}/{name}", value, prog_bar=(stage, name) == ("val", "elbo"))
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
 
     # -- checkpoint -------------------------------------------------------------------------------
 

@@ -2,14 +2,13 @@
 
 from vae_lightning.callbacks.interrupt import SaveOnInterrupt
 from vae_lightning.callbacks.pictures import Pictures
+from vae_lightning.callbacks.tensorboard import TensorBoardPages
 from vae_lightning.callbacks.terminal import ModelSummary, ProgressBar
-from vae_lightning.callbacks.tensorboard import Overview, Projector
 
 __all__ = [
     "ModelSummary",
-    "Overview",
     "Pictures",
     "ProgressBar",
-    "Projector",
     "SaveOnInterrupt",
+    "TensorBoardPages",
 ]

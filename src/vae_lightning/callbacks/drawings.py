@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vae_lightning.callbacks.pictures import Scene
+from vae_lightning.callbacks.pictures import Drawing, Scene
 from vae_lightning.checks import at_least
 from vae_lightning.distributions.divergence import rate_per_dimension
 
@@ -25,19 +25,20 @@ def grid(images: Tensor, columns: int) -> Tensor:
     return make_grid(images, nrow=columns, padding=2, pad_value=96)
 
 
-class Reconstructions:
+class Reconstructions(Drawing):
     """Images and, beneath each, the mean of p(x|z) at the posterior's mean.
 
     Args:
         rows, columns: of pairs.
     """
 
-    def __init__(self, rows: int, columns: int) -> None:
+    def __init__(self, every_n_epochs: int, rows: int, columns: int) -> None:
+        super().__init__(every_n_epochs)
         at_least("rows", rows, 1)
         at_least("columns", columns, 1)
         self.rows, self.columns = rows, columns
 
-    def __call__(self, scene: Scene) -> Tensor:
+    def draw(self, scene: Scene) -> Tensor:
         images, _ = scene.data.images(scene.split, self.rows * self.columns)
         pairs = torch.stack(
             [part for row in zip(
@@ -48,34 +49,36 @@ class Reconstructions:
         return grid(pairs, self.columns)
 
 
-class Samples:
+class Samples(Drawing):
     """Mean images of p(x|z), z from the prior: the same z each time, so that one sees them sharpen.
 
     Args:
         count: how many, in rows of eight.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, every_n_epochs: int, count: int) -> None:
+        super().__init__(every_n_epochs)
         at_least("count", count, 1)
         self.count = count
 
-    def __call__(self, scene: Scene) -> Tensor:
+    def draw(self, scene: Scene) -> Tensor:
         # A prior that is learned moves, and its samples with it.
         return grid(scene.model.sample(self.count), 8)
 
 
-class Manifold:
+class Manifold(Drawing):
     """The latent plane, decoded at the quantiles of a standard normal; for two dimensions only.
 
     Args:
         count: images along each side.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, every_n_epochs: int, count: int) -> None:
+        super().__init__(every_n_epochs)
         at_least("count", count, 2)
         self.count = count
 
-    def __call__(self, scene: Scene) -> Tensor | None:
+    def draw(self, scene: Scene) -> Tensor | None:
         if scene.model.latent_dim != 2:
             return None
         mean = _prior_mean(scene)
@@ -86,7 +89,7 @@ class Manifold:
         return grid(scene.model.decode(z).mean, self.count)
 
 
-class Traversals:
+class Traversals(Drawing):
     """One row for each latent dimension, from -3 to 3 around one image; most used dimensions first.
 
     Args:
@@ -94,12 +97,13 @@ class Traversals:
         max_dimensions: rows at the most.
     """
 
-    def __init__(self, count: int, max_dimensions: int) -> None:
+    def __init__(self, every_n_epochs: int, count: int, max_dimensions: int) -> None:
+        super().__init__(every_n_epochs)
         at_least("count", count, 2)
         at_least("max_dimensions", max_dimensions, 1)
         self.count, self.max_dimensions = count, max_dimensions
 
-    def __call__(self, scene: Scene) -> Tensor | None:
+    def draw(self, scene: Scene) -> Tensor | None:
         if scene.model.latent_dim == 2:
             return None  # the manifold shows all of it
         images, _ = scene.data.images(scene.split, 1000)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vae_lightning.callbacks.pictures import Scene
+from vae_lightning.callbacks.pictures import Drawing, Scene
 from vae_lightning.checks import at_least
 from vae_lightning.distributions.divergence import rate_per_dimension
 
@@ -17,7 +17,8 @@ def new_figure(width: float, height: float) -> "Figure":
     """A figure of so many inches, at 100 dots per inch."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+    # Without a layout engine, which would draw everything twice.
+    return Figure(figsize=(width, height), dpi=100)
 
 
 def to_image(figure: "Figure") -> Tensor:
@@ -41,43 +42,48 @@ def _clean(axes: Any) -> None:
     axes.set_axisbelow(True)
 
 
-class Curves:
+class Curves(Drawing):
     """Loss, elbo, rate and distortion over the epochs, of training and validation images."""
 
-    def __call__(self, scene: Scene) -> Tensor | None:
+    def draw(self, scene: Scene) -> Tensor | None:
         if scene.split == "test":
             return None
         figure = new_figure(10, 3)
+        figure.subplots_adjust(left=0.05, right=0.99, bottom=0.16, top=0.9, wspace=0.2)
         for axes, name in zip(figure.subplots(1, 3), ("elbo", "rate", "distortion"), strict=True):
             for stage, colour in (("train", "C0"), ("val", "C1")):
                 points = scene.history.get(f"{stage}/{name}", [])
                 if points:
                     axes.plot(*zip(*points, strict=True), "o-", ms=3, color=colour, label=stage)
-            axes.set(title=name, xlabel="epoch", ylabel="nats per image")
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.legend(frameon=False)
+            axes.set(title=f"{name}, nats per image", xlabel="epoch")
+            axes.locator_params(axis="x", integer=True, nbins=5)
+            axes.locator_params(axis="y", nbins=5)
             _clean(axes)
+        axes.legend(frameon=False)
         return to_image(figure)
 
 
-class RatePerDimension:
+class RatePerDimension(Drawing):
     """How many nats each latent dimension spends, most first; near zero, it is not used.
 
     Args:
         count: images that are averaged.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, every_n_epochs: int, count: int) -> None:
+        super().__init__(every_n_epochs)
         at_least("count", count, 1)
         self.count = count
 
-    def __call__(self, scene: Scene) -> Tensor | None:
+    def draw(self, scene: Scene) -> Tensor | None:
         images, _ = scene.data.images(scene.split, self.count)
         rates = rate_per_dimension(scene.model.encode(images), scene.model.prior_distribution())
         if rates is None:
             return None
         means, order = rates.mean(0).cpu().sort(descending=True)
-        figure = new_figure(max(4.0, min(12.0, 1.5 + 0.3 * len(means))), 3)
+        width = max(4.0, min(12.0, 1.5 + 0.3 * len(means)))
+        figure = new_figure(width, 3)
+        figure.subplots_adjust(left=0.7 / width, right=0.98, bottom=0.16, top=0.9)
         axes = figure.subplots()
         axes.bar(range(len(means)), means.tolist(), color="C0")
         axes.set(
@@ -91,23 +97,25 @@ class RatePerDimension:
         return to_image(figure)
 
 
-class LatentScatter:
+class LatentScatter(Drawing):
     """The posterior means of many images in the latent plane, coloured by label; two dimensions.
 
     Args:
         count: images at the most.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, every_n_epochs: int, count: int) -> None:
+        super().__init__(every_n_epochs)
         at_least("count", count, 1)
         self.count = count
 
-    def __call__(self, scene: Scene) -> Tensor | None:
+    def draw(self, scene: Scene) -> Tensor | None:
         if scene.model.latent_dim != 2:
             return None
         images, labels = scene.data.images(scene.split, self.count)
         means, labels = scene.model.encode(images).mean.cpu(), labels.cpu()
-        figure = new_figure(6, 5)
+        figure = new_figure(6.5, 5)
+        figure.subplots_adjust(left=0.08, right=0.85, bottom=0.1, top=0.94)
         axes = figure.subplots()
         for label, name in enumerate(scene.data.class_names):
             chosen = means[labels == label]

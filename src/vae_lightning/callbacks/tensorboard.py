@@ -16,8 +16,22 @@ def writers(trainer: Trainer) -> list[Any]:
     return [item.experiment for item in trainer.loggers if isinstance(item, TensorBoardLogger)]
 
 
-class Overview(Callback):
-    """One chart for training and validation together, and the configuration as text."""
+class TensorBoardPages(Callback):
+    """Training and validation in one chart, the configuration as text, and the projector.
+
+    The charts are on the page CUSTOM SCALARS. The projector shows posterior means of test images,
+    with labels and the images as points, after the test.
+
+    Args:
+        projected: how many test images at the most.
+
+    Raises:
+        ValueError: `projected` below 1.
+    """
+
+    def __init__(self, projected: int) -> None:
+        at_least("projected", projected, 1)
+        self.projected = projected
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         from omegaconf import OmegaConf
@@ -32,25 +46,10 @@ class Overview(Callback):
             # Indented text is shown as it stands.
             writer.add_text("configuration", "\n".join(f"    {x}" for x in text.splitlines()), 0)
 
-
-class Projector(Callback):
-    """Puts posterior means into TensorBoard's projector, with labels and the images as points.
-
-    Args:
-        count: test images at the most.
-
-    Raises:
-        ValueError: `count` below 1.
-    """
-
-    def __init__(self, count: int) -> None:
-        at_least("count", count, 1)
-        self.count = count
-
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
         for writer in writers(trainer):
-            images, labels = data.images("test", self.count)
+            images, labels = data.images("test", self.projected)
             with torch.no_grad():
                 means = pl_module.model.encode(images).mean
             writer.add_embedding(

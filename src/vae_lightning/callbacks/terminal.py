@@ -1,11 +1,12 @@
 """What the terminal shows while a model trains."""
 
+import time
 from typing import Any
 
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 
@@ -27,22 +28,73 @@ class ModelSummary(Callback):
         Console(highlight=False).print(table)
 
 
-class ProgressBar(RichProgressBar):
-    """Lightning's bar, one line for each epoch, with the elbo of training and validation."""
+class ProgressBar(LightningProgressBar):
+    """A bar for the epoch under way and a line for each epoch that is done, with the elbo.
 
-    def configure_columns(self, trainer: Trainer) -> list[Any]:
-        return [
+    It is drawn when the module has read the terms of the last steps, not at each step. Where the
+    output is no terminal, only the lines are written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+        self._console = Console(highlight=False)
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        self._started = 0.0
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self._started = time.perf_counter()
+        if not (self._enabled and self._console.is_terminal):
+            return
+        self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        ]
+            TextColumn("{task.fields[elbo]}"),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task = self._progress.add_task(
+            self._name(trainer), total=trainer.num_training_batches, elbo=""
+        )
+        self._progress.start()
 
-    def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)  # the logger's version: here always the same folder
-        return metrics
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._progress is None or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return
+        elbo = pl_module.step_means.get("elbo", float("nan"))
+        self._progress.update(self._task, completed=batch_idx + 1, elbo=f"elbo {elbo:.2f}")
+        self._progress.refresh()
 
-    def _get_train_description(self, current_epoch: int) -> str:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._stop()
+        if not self._enabled:
+            return
+        elbo = f"elbo {pl_module.epoch_means()['elbo']:.2f}"
+        if (validated := trainer.callback_metrics.get("val/elbo")) is not None:
+            elbo += f"   val/elbo {float(validated):.2f}"
+        seconds = time.perf_counter() - self._started
+        self._console.print(f"{self._name(trainer)}   {elbo}   {seconds:.1f} s")
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        self._stop()
+
+    def _name(self, trainer: Trainer) -> str:
         # Epochs count from one, as in the names of the pictures.
-        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+        width = len(str(trainer.max_epochs))
+        return f"epoch {trainer.current_epoch + 1:>{width}}/{trainer.max_epochs}"
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

@@ -48,8 +48,8 @@ class ResidentBatches:
         shuffle: draw a new order in each epoch.
         seed: of the order and of the binarisation.
         binarize: draw each pixel anew, white with its grey value as the probability.
-        rank, world_size: this process, and how many share the images. Shuffled images are dealt
-            out evenly, dropping at most `world_size - 1` in an epoch; others are split exactly.
+        process: which process this is, and how many share the images. Shuffled images are dealt
+            out evenly, dropping fewer than there are processes in an epoch; others are all used.
 
     Shape:
         yields images float32 (B, C, H, W) in [0, 1] and labels int64 (B,).
@@ -64,15 +64,13 @@ class ResidentBatches:
         shuffle: bool = False,
         seed: int = 0,
         binarize: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
+        process: tuple[int, int] = (0, 1),
     ) -> None:
         self.images = images
         self.labels = labels
         self.batch_size = batch_size
         self.binarize = binarize
-        self.rank = rank
-        self.world_size = world_size
+        self.rank, self.world_size = process
         self.batch_sampler = Order(len(images), shuffle, seed)
         self._start = 0  # where the next epoch begins, after a resume in the middle of one
         self._position = 0  # batches drawn in this epoch

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vae_lightning.checks import at_least
 from vae_lightning.data import binarisation
-from vae_lightning.data.batches import ResidentBatches
+from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.data.binarisation import Binarize
 from vae_lightning.data.sources import Source, resize
 
@@ -26,7 +26,8 @@ class ImageDataModule(LightningDataModule):
         root: folder of the files.
         size: height and width of the images served, in pixels; other sizes are scaled.
         channels: channels of the images served; the source's own.
-        batch_size: images in a batch, in each process.
+        batch_size: training images in a batch, in each process.
+        eval_batch_size: the same for validation and test; no result depends on it.
         val_size: images held out of the training split: the same ones whatever the seed.
         validation: `held_out` validates on those images; `test` on the test split, as scripts
             that know no validation set do.
@@ -51,6 +52,7 @@ class ImageDataModule(LightningDataModule):
         size: int,
         channels: int,
         batch_size: int,
+        eval_batch_size: int,
         val_size: int,
         validation: Literal["held_out", "test"],
         binarize: Binarize,
@@ -59,6 +61,7 @@ class ImageDataModule(LightningDataModule):
         super().__init__()
         at_least("size", size, 1)
         at_least("batch_size", batch_size, 1)
+        at_least("eval_batch_size", eval_batch_size, 1)
         at_least("val_size", val_size, 0)
         at_least("seed", seed, 0)
         if channels != source.channels:
@@ -73,6 +76,7 @@ class ImageDataModule(LightningDataModule):
         self.root = Path(root).expanduser()
         self.size = size
         self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
         self.val_size = val_size
         self.validation = validation
         self.binarize = binarize
@@ -114,13 +118,26 @@ class ImageDataModule(LightningDataModule):
     def train_dataloader(self) -> ResidentBatches:
         # Overfitting a few batches on purpose needs the same ones in every epoch.
         shuffle = not getattr(self.trainer, "overfit_batches", 0)
-        return self._batches("train", shuffle=shuffle, binarize=self.binarize == "dynamic")
+        images, labels = self._splits["train"]
+        return ResidentBatches(
+            images,
+            labels,
+            self.batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            binarize=self.binarize == "dynamic",
+            process=self._process(),
+        )
 
     def val_dataloader(self) -> ResidentBatches | list[ResidentBatches]:
-        return self._batches("val") if self.num_images["val"] else []
+        return self._evaluated("val") if self.num_images["val"] else []
 
     def test_dataloader(self) -> ResidentBatches:
-        return self._batches("test")
+        return self._evaluated("test")
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
+        """Return the batch: it was made on the device."""
+        return batch
 
     def images(self, split: str, count: int) -> Split:
         """The first `count` images of a split, or all that there are: for pictures of a model.
@@ -154,17 +171,10 @@ class ImageDataModule(LightningDataModule):
     def _resident(self, images: Tensor, labels: Tensor, device: torch.device) -> Split:
         return images.to(device), labels.to(device)
 
-    def _batches(
-        self, split: str, *, shuffle: bool = False, binarize: bool = False
-    ) -> ResidentBatches:
+    def _evaluated(self, split: str) -> ResidentBatches:
         images, labels = self._splits[split]
-        return ResidentBatches(
-            images,
-            labels,
-            self.batch_size,
-            shuffle=shuffle,
-            seed=self.seed,
-            binarize=binarize,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self.trainer.world_size if self.trainer else 1,
-        )
+        return ResidentBatches(images, labels, self.eval_batch_size, process=self._process())
+
+    def _process(self) -> tuple[int, int]:
+        """Which process this is, and of how many."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -6,12 +6,26 @@ Each owns the last linear layer, so that a decoder need not know how many number
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Distribution, Independent
 from torch.distributions import Normal as TorchNormal
 
 from vae_lightning.checks import positive
+
+
+class BernoulliPixels(TorchBernoulli):
+    """Torch's Bernoulli with a log-probability at less than half the cost, forward and back.
+
+    Torch goes by way of log(1 + y) with full precision for small y, which no CPU does in vectors:
+    a sixth of a training step. Without it the error is below 1e-7 nats for each pixel.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        size = self.logits.abs()
+        # Written so that the gradient is right at a logit of exactly 0 as well.
+        return self.logits * (value - 0.5) - 0.5 * size - torch.log(1 + torch.exp(-size))
 
 
 class Bernoulli(nn.Module):
@@ -37,7 +51,7 @@ class Bernoulli(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         logits = self.head(features).unflatten(-1, self.image_shape)  # (..., C, H, W)
-        return Independent(TorchBernoulli(logits=logits, validate_args=False), 3, False)
+        return Independent(BernoulliPixels(logits=logits, validate_args=False), 3, False)
 
 
 class Normal(nn.Module):

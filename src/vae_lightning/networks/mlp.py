@@ -97,4 +97,4 @@ class MLPDecoder(nn.Module):
         self.out_features = widths[-1]
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z)
+        return self.layers(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
