@@ -207,7 +207,9 @@ def _explain(error: Exception, config_name: str, overrides: list[str]) -> str:
             known = set(_keys(compose(config_name, others)))
         except Exception:  # several mistakes: the first is enough
             return f"{key} is not a key of the configuration"
-        return f"{key} is not a key of the configuration: {nearest(key, known)}"
+        parent = key.rpartition(".")[0]
+        siblings = {name for name in known if name.rpartition(".")[0] == parent}
+        return f"{key} is not a key of the configuration: {nearest(key, known, siblings)}"
     if match := re.search(r"Ambiguous value for argument '([^']+)'", line):
         return f"{match[1]} is several values: add -m to run one job for each"
     return line

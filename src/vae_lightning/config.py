@@ -98,11 +98,18 @@ def check_type(value: Any, hint: Any, path: str) -> None:
         raise ConfigError(f"{path}={value} should be {_describe(hint)}")
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """The part of a message that helps with a misspelt name."""
+def nearest(name: str, choices: Iterable[str], listed: Iterable[str] = ()) -> str:
+    """The part of a message that helps with a misspelt name.
+
+    Args:
+        name: as it was written.
+        choices: what it might have meant.
+        listed: what to list where nothing is close to it; by default, the choices.
+    """
     choices = sorted(choices)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(choices)}"
+    if close := difflib.get_close_matches(name, choices, n=1, cutoff=0.5):
+        return f"did you mean {close[0]}?"
+    return f"there are: {', '.join(sorted(listed) or choices)}"
 
 
 def _build(value: Any, path: str, **kwargs: Any) -> Any:
