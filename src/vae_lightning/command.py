@@ -35,6 +35,7 @@ def run(
 
     def job(config: Any) -> float | None:
         nonlocal failed
+        _announce_job()
         try:
             return task(to_container(config))
         except UserError as error:
@@ -46,16 +47,24 @@ def run(
     try:
         flags = _parse(sys.argv[1:])
         if not flags.informative:
-            overrides = _checked(config_name, flags, check)
-            sys.argv[1:] = [*flags.rest, *overrides]
-        if not flags.help:
-            _compose(config_name, flags, flags.overrides)
+            sys.argv[1:] = [*flags.rest, *_checked(config_name, flags, check)]
+        elif not flags.help:
+            _compose(config_name, flags, _without_sweeps(flags.overrides))
     except UserError as error:
         _show(error)
         sys.exit(1)
     hydra.main(config_path=str(CONF_DIR), config_name=config_name, version_base="1.3")(job)()
     if failed:
         sys.exit(1)
+
+
+def _announce_job() -> None:
+    """In a sweep, say which job begins."""
+    from hydra.core.hydra_config import HydraConfig
+
+    settings = HydraConfig.get()
+    if str(settings.mode) == "RunMode.MULTIRUN":
+        print(f"\njob {settings.job.num}: {settings.job.override_dirname}", flush=True)
 
 
 def command_line(overrides: Sequence[str]) -> str:
@@ -207,8 +216,10 @@ def _explain(error: Exception, config_name: str, overrides: list[str]) -> str:
             known = set(_keys(compose(config_name, others)))
         except Exception:  # several mistakes: the first is enough
             return f"{key} is not a key of the configuration"
-        parent = key.rpartition(".")[0]
-        siblings = {name for name in known if name.rpartition(".")[0] == parent}
+        parent, dot, leaf = key.rpartition(".")
+        siblings = {name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent}
+        if siblings and dot:
+            return f"{leaf} is not a key of {parent}: {nearest(leaf, siblings)}"
         return f"{key} is not a key of the configuration: {nearest(key, known, siblings)}"
     if match := re.search(r"Ambiguous value for argument '([^']+)'", line):
         return f"{match[1]} is several values: add -m to run one job for each"

@@ -18,7 +18,7 @@ from vae_lightning.metrics import ImageAverage
 from vae_lightning.models import VAE, Trace
 from vae_lightning.randomness import fixed_noise, random_state, set_random_state
 
-TERMS = ("rate", "distortion", "elbo", "loss")
+TERMS = ("elbo", "rate", "distortion", "loss")
 
 
 class VAEModule(LightningModule):
@@ -127,10 +127,11 @@ class VAEModule(LightningModule):
         rows = torch.stack([terms for _, terms in self._window]).tolist()  # waits for the device
         self._window.clear()
         for back, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
-            broken = [name for name, value in zip(TERMS, row, strict=True) if not isfinite(value)]
+            broken = {name for name, value in zip(TERMS, row, strict=True) if not isfinite(value)}
             if broken:
+                parts = sorted(broken & {"rate", "distortion"}) or sorted(broken)
                 raise DivergedError(
-                    f"{' and '.join(broken)} stopped being finite at step {self.global_step - back}"
+                    f"{' and '.join(parts)} stopped being finite at step {self.global_step - back}"
                 )
         means = {}
         for name, column in zip(TERMS, zip(*rows, strict=True), strict=True):
@@ -195,4 +196,4 @@ def _terms(trace: Trace, loss: Tensor) -> Tensor:
     """Means over the batch, (len(TERMS),)."""
     with torch.no_grad():
         rate, distortion = trace.rate.mean(), trace.distortion.mean()
-        return torch.stack([rate, distortion, -distortion - rate, loss.detach()])
+        return torch.stack([-distortion - rate, rate, distortion, loss.detach()])

@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from vae_lightning.distributions.likelihoods import Bernoulli
+from vae_lightning.module import TERMS
 
 if TYPE_CHECKING:
     from vae_lightning.train import Run
 
-SOFT_BOUND = "cross-entropy of grey pixels: not the NLL of any published table"
+SOFT_BOUND = "cross-entropy of grey pixels: not to be put beside a published NLL"
 
 
 def introduce(run: "Run") -> None:
@@ -27,7 +28,8 @@ def introduce(run: "Run") -> None:
         f"[bold]{run.datamodule.source.title}[/]: {images['train']:,} training, "
         f"{images['val']:,} validation ({run.datamodule.validation}), {images['test']:,} test "
         f"images · {parameters:,} parameters · {run.trainer.strategy.root_device}, "
-        f"{run.trainer.precision}"
+        f"{run.trainer.precision}",
+        soft_wrap=True,
     )
 
 
@@ -62,7 +64,8 @@ def conclude(
     (folder / "metrics.json").write_text(content + "\n")
     for logger in run.trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            finals = {tag: value for tag, value in metrics.items() if "/" in tag}
+            tags = [f"{stage}/{name}" for stage in ("test", "val", "train") for name in TERMS]
+            finals = {tag: metrics[tag] for tag in tags if tag in metrics}
             logger.log_hyperparams(
                 hyperparameters(config), metrics=finals, step=run.trainer.global_step
             )
@@ -71,9 +74,10 @@ def conclude(
 
 
 def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
-    """The keys that distinguish runs, flat; a class stands under the key of its group."""
-    chosen = ("seed", "data", "model", "objective", "optimizer", "scheduler", "trainer")
-    flat: dict[str, Any] = {}
+    """The keys that distinguish results, flat; a class stands under the key of its group."""
+    chosen = ("seed", "data", "model", "objective", "optimizer", "scheduler")
+    kept = ("accelerator", "precision", "max_epochs", "gradient_clip_val")
+    flat: dict[str, Any] = {f"trainer.{key}": str(config["trainer"].get(key)) for key in kept}
 
     def visit(node: Any, path: str) -> None:
         if isinstance(node, dict):
@@ -87,6 +91,9 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
 
     for group in chosen:
         visit(config[group], group)
+    # Where files lie, and what repeats another key, distinguishes nothing.
+    for key in ("data", "data.source", "data.root", "data.seed", "data.eval_batch_size"):
+        flat.pop(key)
     return flat
 
 
@@ -102,17 +109,17 @@ def _print_table(
 ) -> None:
     console = Console(highlight=False)
     stage = "test" if config["test"] else "val"
-    table = Table(title=f"{run.datamodule.source.title}, {_bound(run)}", title_justify="left")
-    table.add_column("")
-    table.add_column("value", justify="right")
-    table.add_column("unit")
+    table = Table("", "value", "unit", show_edge=False)
+    table.columns[1].justify = "right"
     for name in ("elbo", "rate", "distortion"):
         if (value := metrics.get(f"{stage}/{name}")) is not None:
             table.add_row(f"{stage} {name}", f"{value:.2f}", "nats per image")
     if "seconds" in metrics:
         table.add_row("training", f"{metrics['seconds']:.1f}", "seconds")
         table.add_row("speed", f"{metrics['images_per_second']:,.0f}", "images per second")
+    console.print()
     console.print(table)
+    console.print(f"\n{run.datamodule.source.title}, {_bound(run)}", soft_wrap=True)
     console.print(f"run         {config['paths']['run_dir']}", soft_wrap=True)
     if checkpoint:
         console.print(f"checkpoint  {checkpoint}", soft_wrap=True)

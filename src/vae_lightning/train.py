@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from vae_lightning import command
 from vae_lightning.config import check_type, instantiate
-from vae_lightning.errors import ConfigError
+from vae_lightning.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:  # a run needs them; --help and --cfg answer without
     from lightning import Trainer
@@ -111,6 +111,8 @@ def train(config: dict[str, Any]) -> float | None:
         gc.freeze()
         try:
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+        except DivergedError as error:
+            raise DivergedError(f"{error}; {_last_good(trainer)}") from error
         finally:
             gc.unfreeze()
         metrics.update(report.metrics_of(trainer))
@@ -125,6 +127,13 @@ def train(config: dict[str, Any]) -> float | None:
         metrics.update(report.metrics_of(trainer))
     report.conclude(run, config, metrics, str(checkpoint) if checkpoint else None)
     return best_score
+
+
+def _last_good(trainer: "Trainer") -> str:
+    saver: Any = trainer.checkpoint_callback
+    if saver and saver.last_model_path:
+        return f"the last good checkpoint is {saver.last_model_path}"
+    return "no checkpoint was saved before: try a smaller optimizer.lr"
 
 
 def _check_fit(config: dict[str, Any]) -> None:
@@ -161,6 +170,7 @@ def _settle_lightning() -> None:
         ".*You defined a `validation_step` but have no `val_dataloader`.*",
         ".*Detected call of `lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*",
         ".*GPU available but not used.*",
+        ".*is smaller than the logging interval.*",
     ):
         warnings.filterwarnings("ignore", message)
 

@@ -37,7 +37,7 @@ class TensorBoardPages(Callback):
         from omegaconf import OmegaConf
 
         charts = {
-            name: ["Multiline", [f"train/{name}", f"val/{name}"]]
+            name: ["Multiline", [f"^train/{name}$", f"^val/{name}$"]]
             for name in ("elbo", "rate", "distortion", "loss")
         }
         for writer in writers(trainer):
