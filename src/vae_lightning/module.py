@@ -27,7 +27,7 @@ class VAEModule(LightningModule):
     Logged, in nats per image and averaged over images: `elbo`, `rate` and `distortion` of the
     model, and the objective's `loss`; as `train/...` over each epoch and, with the suffix `_step`,
     over the last few steps; as `val/...` and `test/...` with posterior samples drawn from a fixed
-    seed. The first three never depend on the objective.
+    seed. The first three are the same measure whatever the objective, up to sampling noise.
 
     Args:
         model: `forward(x, num_samples)` gives a `Trace`.
@@ -64,7 +64,6 @@ class VAEModule(LightningModule):
         self._sums = dict.fromkeys(TERMS, 0.0)  # over the images of this epoch
         self._images = 0
         self.step_means: dict[str, float] = {}
-        self._noise: Any = None
         self._started = 0.0
         self.seconds = 0.0
         self.images_trained = 0
@@ -89,6 +88,10 @@ class VAEModule(LightningModule):
     def on_train_end(self) -> None:
         self.seconds = time.perf_counter() - self._started
 
+    def on_train_epoch_start(self) -> None:
+        # Before the epoch: at its end the schedule has moved on.
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
         trace = self.model(images, self.objective.num_samples)
@@ -108,12 +111,12 @@ class VAEModule(LightningModule):
     def on_train_epoch_end(self) -> None:
         means = self.epoch_means()
         self.log_dict({f"train/{name}": mean for name, mean in means.items()}, sync_dist=True)
-        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self._sums = dict.fromkeys(TERMS, 0.0)
         self._images = 0
 
     def epoch_means(self) -> dict[str, float]:
         """The terms' means over the images of this epoch so far, in nats."""
+        self._read_window()  # a run that ends within an epoch leaves some steps unread
         return {name: total / self._images for name, total in self._sums.items()}
 
     def _log_interval(self) -> int:
@@ -145,36 +148,32 @@ class VAEModule(LightningModule):
     # -- evaluation -------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        self._begin_evaluation()
+        self.evaluation.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch)
+        self._evaluate(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
-        self._end_evaluation("val")
+        self._log_evaluation("val")
 
     def on_test_epoch_start(self) -> None:
-        self._begin_evaluation()
+        self.evaluation.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch)
+        self._evaluate(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
-        self._end_evaluation("test")
+        self._log_evaluation("test")
 
-    def _begin_evaluation(self) -> None:
-        self.evaluation.reset()
-        self._noise = fixed_noise(self.global_rank, self.device)
-        self._noise.__enter__()
-
-    def _evaluate(self, batch: Batch) -> None:
+    def _evaluate(self, batch: Batch, batch_idx: int) -> None:
         images, _ = batch
-        trace = self.model(images, self.objective.num_samples)
-        loss, _ = self.objective(trace, self.global_step)
+        # A stream for each process and batch, whatever was drawn before.
+        with fixed_noise(1_000_003 * self.global_rank + batch_idx, self.device):
+            trace = self.model(images, self.objective.num_samples)
+            loss, _ = self.objective(trace, self.global_step)
         self.evaluation.update(_terms(trace, loss), len(images))
 
-    def _end_evaluation(self, stage: str) -> None:
-        self._noise.__exit__(None, None, None)
+    def _log_evaluation(self, stage: str) -> None:
         values = self.evaluation.compute()
         self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
 

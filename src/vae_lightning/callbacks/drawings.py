@@ -39,14 +39,16 @@ class Reconstructions(Drawing):
         self.rows, self.columns = rows, columns
 
     def draw(self, scene: Scene) -> Tensor:
-        images, _ = scene.data.images(scene.split, self.rows * self.columns)
+        images, _ = scene.images(self.rows * self.columns)
+        columns = min(self.columns, len(images))
+        images = images[: len(images) // columns * columns]
         pairs = torch.stack(
             [part for row in zip(
-                images.split(self.columns), scene.model.reconstruct(images).split(self.columns),
+                images.split(columns), scene.model.reconstruct(images).split(columns),
                 strict=True,
             ) for half in row for part in half]
         )  # fmt: skip
-        return grid(pairs, self.columns)
+        return grid(pairs, columns)
 
 
 class Samples(Drawing):
@@ -106,7 +108,7 @@ class Traversals(Drawing):
     def draw(self, scene: Scene) -> Tensor | None:
         if scene.model.latent_dim == 2:
             return None  # the manifold shows all of it
-        images, _ = scene.data.images(scene.split, 1000)
+        images, _ = scene.images(1000)
         posterior = scene.model.encode(images)
         rates = rate_per_dimension(posterior, scene.model.prior_distribution())
         if rates is None:

@@ -28,7 +28,7 @@ class Scene:
 
     Attributes:
         model: in evaluation mode; gradients are off and the noise comes from a fixed seed.
-        data: its `images(split, count)` are on the model's device.
+        data: where the images come from.
         split: `val`, `test`, or `train` where nothing is held out.
         history: training and validation terms of the epochs so far.
     """
@@ -37,6 +37,15 @@ class Scene:
     data: ImageDataModule
     split: str
     history: History
+
+    def images(self, count: int) -> tuple[Tensor, Tensor]:
+        """The first images of the split, in the precision of the model, and their labels.
+
+        Shape:
+            returns images (count, C, H, W) in [0, 1] and labels int64 (count,).
+        """
+        images, labels = self.data.images(self.split, count)
+        return images.to(next(self.model.parameters()).dtype), labels
 
 
 class Drawing(ABC):
@@ -78,11 +87,19 @@ class Pictures(Callback):
         self.dirpath = Path(dirpath)
         self.drawings = drawings
         self.history: History = {}
+        self._validated = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         epoch = trainer.current_epoch + 1
         self._remember(trainer, pl_module, epoch)
-        last = epoch == trainer.max_epochs or trainer.should_stop
+        last = (
+            epoch == trainer.max_epochs
+            or trainer.global_step == trainer.max_steps
+            or trainer.should_stop
+        )
         due = [
             name
             for name, drawing in self.drawings.items()
@@ -102,11 +119,13 @@ class Pictures(Callback):
 
     def _remember(self, trainer: Trainer, module: VAEModule, epoch: int) -> None:
         values = {f"train/{name}": value for name, value in module.epoch_means().items()}
-        values |= {
-            tag: float(value)
-            for tag, value in trainer.callback_metrics.items()
-            if tag.startswith("val/")
-        }
+        if self._validated:  # in this epoch; Lightning keeps older values
+            values |= {
+                tag: float(value)
+                for tag, value in trainer.callback_metrics.items()
+                if tag.startswith("val/")
+            }
+        self._validated = False
         for tag, value in values.items():
             self.history.setdefault(tag, []).append((epoch, value))
 
@@ -116,7 +135,7 @@ class Pictures(Callback):
         if not trainer.is_global_zero:
             return
         scene = Scene(module.model, trainer.datamodule, split, self.history)  # type: ignore[attr-defined]
-        was_training = module.training
+        modes = {part: part.training for part in module.modules()}
         module.eval()
         for name in names:
             with torch.no_grad(), fixed_noise(0, module.device):
@@ -130,7 +149,8 @@ class Pictures(Callback):
             tag = f"test/{name}" if split == "test" else name
             for writer in writers(trainer):
                 _add_png(writer, tag, png, picture.shape, trainer.global_step)
-        module.train(was_training)
+        for part, training in modes.items():
+            part.training = training
 
 
 def _encode(picture: Tensor) -> bytes:

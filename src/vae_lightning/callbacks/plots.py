@@ -43,7 +43,7 @@ def _clean(axes: Any) -> None:
 
 
 class Curves(Drawing):
-    """Loss, elbo, rate and distortion over the epochs, of training and validation images."""
+    """Elbo, rate and distortion over the epochs, of training and validation images."""
 
     def draw(self, scene: Scene) -> Tensor | None:
         if scene.split == "test":
@@ -76,7 +76,7 @@ class RatePerDimension(Drawing):
         self.count = count
 
     def draw(self, scene: Scene) -> Tensor | None:
-        images, _ = scene.data.images(scene.split, self.count)
+        images, _ = scene.images(self.count)
         rates = rate_per_dimension(scene.model.encode(images), scene.model.prior_distribution())
         if rates is None:
             return None
@@ -112,7 +112,7 @@ class LatentScatter(Drawing):
     def draw(self, scene: Scene) -> Tensor | None:
         if scene.model.latent_dim != 2:
             return None
-        images, labels = scene.data.images(scene.split, self.count)
+        images, labels = scene.images(self.count)
         means, labels = scene.model.encode(images).mean.cpu(), labels.cpu()
         figure = new_figure(6.5, 5)
         figure.subplots_adjust(left=0.08, right=0.85, bottom=0.1, top=0.94)

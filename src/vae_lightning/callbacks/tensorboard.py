@@ -51,7 +51,7 @@ class TensorBoardPages(Callback):
         for writer in writers(trainer):
             images, labels = data.images("test", self.projected)
             with torch.no_grad():
-                means = pl_module.model.encode(images).mean
+                means = pl_module.model.encode(images.to(pl_module.dtype)).mean
             writer.add_embedding(
                 means.flatten(1),
                 metadata=[data.class_names[label] for label in labels.tolist()],

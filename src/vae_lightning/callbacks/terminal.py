@@ -42,6 +42,7 @@ class ProgressBar(LightningProgressBar):
         self._progress: Progress | None = None
         self._task = TaskID(0)
         self._started = 0.0
+        self._validated = False
 
     def disable(self) -> None:
         self._enabled = False
@@ -76,13 +77,17 @@ class ProgressBar(LightningProgressBar):
         self._progress.update(self._task, completed=batch_idx + 1, elbo=f"elbo {elbo:.2f}")
         self._progress.refresh()
 
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._validated = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._stop()
         if not self._enabled:
             return
         elbo = f"elbo {pl_module.epoch_means()['elbo']:.2f}"
-        if (validated := trainer.callback_metrics.get("val/elbo")) is not None:
-            elbo += f"   val/elbo {float(validated):.2f}"
+        if self._validated:  # in this epoch; Lightning keeps older values
+            elbo += f"   val/elbo {float(trainer.callback_metrics['val/elbo']):.2f}"
+        self._validated = False
         seconds = time.perf_counter() - self._started
         self._console.print(f"{self._name(trainer)}   {elbo}   {seconds:.1f} s")
 

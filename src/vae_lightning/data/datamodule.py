@@ -27,7 +27,8 @@ class ImageDataModule(LightningDataModule):
         size: height and width of the images served, in pixels; other sizes are scaled.
         channels: channels of the images served; the source's own.
         batch_size: training images in a batch, in each process.
-        eval_batch_size: the same for validation and test; no result depends on it.
+        eval_batch_size: the same for validation and test; no result depends on it
+            beyond sampling noise.
         val_size: images held out of the training split: the same ones whatever the seed.
         validation: `held_out` validates on those images; `test` on the test split, as scripts
             that know no validation set do.

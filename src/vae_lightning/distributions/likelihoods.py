@@ -5,6 +5,7 @@ Each owns the last linear layer, so that a decoder need not know how many number
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +17,36 @@ from vae_lightning.checks import positive
 
 
 class BernoulliPixels(TorchBernoulli):
-    """Torch's Bernoulli with a log-probability at less than half the cost, forward and back.
+    """Torch's Bernoulli with a log-probability at a third of the cost.
 
-    Torch goes by way of log(1 + y) with full precision for small y, which no CPU does in vectors:
-    a sixth of a training step. Without it the error is below 1e-7 nats for each pixel.
+    Torch goes by way of log(1 + y) with full precision for small y, which no CPU does in vectors.
+    Without it the error is below 1e-7 nats for each pixel.
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        size = self.logits.abs()
-        # Written so that the gradient is right at a logit of exactly 0 as well.
-        return self.logits * (value - 0.5) - 0.5 * size - torch.log(1 + torch.exp(-size))
+        return _LogProbability.apply(self.logits, value)
+
+
+class _LogProbability(torch.autograd.Function):
+    """x log sigmoid(l) + (1 - x) log sigmoid(-l), and its gradient in few passes."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, x)
+        size = logits.abs()
+        result = logits * (x - 0.5)
+        result.sub_(size, alpha=0.5)
+        return result.sub_(size.neg_().exp_().add_(1).log_())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        logits, x = ctx.saved_tensors
+        for_logits = for_x = None
+        if ctx.needs_input_grad[0]:
+            for_logits = ((x - torch.sigmoid(logits)) * gradient).sum_to_size(logits.shape)
+        if ctx.needs_input_grad[1]:
+            for_x = (logits * gradient).sum_to_size(x.shape)
+        return for_logits, for_x
 
 
 class Bernoulli(nn.Module):

@@ -4,7 +4,16 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal, register_kl
+
+
+class UnitNormal(Normal):
+    """Torch's Normal of mean 0 and scale 1, known to be so: its KL takes half the operations."""
+
+
+@register_kl(Normal, UnitNormal)
+def _kl_normal_unit_normal(q: Normal, p: UnitNormal) -> Tensor:
+    return 0.5 * torch.addcmul(q.loc.square(), q.scale, q.scale) - q.scale.log() - 0.5
 
 
 class StandardNormal(nn.Module):
@@ -29,4 +38,4 @@ class StandardNormal(nn.Module):
 
     def forward(self, encode: Callable[[Tensor], Distribution]) -> Distribution:
         """Return p(z). `encode`, the model's own, is for priors that are made of posteriors."""
-        return Independent(Normal(self.mean, self.scale, validate_args=False), 1, False)
+        return Independent(UnitNormal(self.mean, self.scale, validate_args=False), 1, False)

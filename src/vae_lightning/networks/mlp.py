@@ -97,4 +97,5 @@ class MLPDecoder(nn.Module):
         self.out_features = widths[-1]
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+        rows = z.reshape(-1, z.shape[-1])  # one matrix product, whatever stands in front
+        return self.layers(rows).reshape(*z.shape[:-1], self.out_features)
