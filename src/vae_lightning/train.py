@@ -5,10 +5,11 @@ import logging
 import os
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from vae_lightning import command
-from vae_lightning.config import check_type, instantiate
+from vae_lightning.config import check_type, instantiate, nearest
 from vae_lightning.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:  # a run needs them; --help and --cfg answer without
@@ -30,6 +31,19 @@ class Options(TypedDict):
     data_fallback: str | None
 
 
+_GROUPS = (
+    "data",
+    "model",
+    "objective",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "callbacks",
+    "logger",
+    "paths",
+)
+
+
 @dataclass(frozen=True)
 class Run:
     """The objects that a configuration describes."""
@@ -49,7 +63,11 @@ def build(config: dict[str, Any]) -> Run:
         ConfigError: a key, type or value that does not fit.
         CheckpointError: `ckpt_path` is no checkpoint, or of another model.
     """
-    for key, hint in get_type_hints(Options).items():
+    options = get_type_hints(Options)
+    for key in config:
+        if key not in {*options, *_GROUPS}:
+            raise ConfigError(f"{key} is not a key of the configuration: {nearest(key, options)}")
+    for key, hint in options.items():
         check_type(config[key], hint, key)
     if not 0 <= config["seed"] < 2**32:
         raise ConfigError(f"seed={config['seed']} is out of range: it must be from 0 to 2**32 - 1")
@@ -88,6 +106,23 @@ def build(config: dict[str, Any]) -> Run:
     return Run(module, datamodule, trainer)
 
 
+def fit(run: Run, checkpoint: Path | None = None) -> None:
+    """Train, from a checkpoint where there is one.
+
+    Raises:
+        DivergedError: a loss stopped being finite; the message names the last good checkpoint.
+    """
+    # What is there now stays: looking through it for garbage takes 0.3 s each time.
+    gc.collect()
+    gc.freeze()
+    try:
+        run.trainer.fit(run.module, run.datamodule, ckpt_path=checkpoint, weights_only=True)
+    except DivergedError as error:
+        raise DivergedError(f"{error}; {_last_good(run.trainer)}") from error
+    finally:
+        gc.unfreeze()
+
+
 def train(config: dict[str, Any]) -> float | None:
     """Train, test and report, as a configuration says.
 
@@ -107,14 +142,7 @@ def train(config: dict[str, Any]) -> float | None:
     metrics: dict[str, float] = {}
     best_score = None
     if config["train"]:
-        # What has been imported stays: looking through it for garbage takes 0.3 s each time.
-        gc.freeze()
-        try:
-            trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
-        except DivergedError as error:
-            raise DivergedError(f"{error}; {_last_good(trainer)}") from error
-        finally:
-            gc.unfreeze()
+        fit(run, checkpoint)
         metrics.update(report.metrics_of(trainer))
         metrics["seconds"] = module.seconds
         metrics["images_per_second"] = module.images_trained * trainer.world_size / module.seconds

@@ -109,11 +109,12 @@ class ImageDataModule(LightningDataModule):
         )
         kept, held_out = order.split([len(order) - self.val_size, self.val_size])
         self._splits["train"] = self._resident(train_images[kept], train_labels[kept], device)
-        self._splits["test"] = self._resident(*self._drawn(*test), device)
+        # Split by split another stream of draws: none serves two images.
+        self._splits["test"] = self._resident(*self._drawn(*test, stream=1), device)
         if self.validation == "test":
             self._splits["val"] = self._splits["test"]
         else:
-            val = self._drawn(train_images[held_out], train_labels[held_out])
+            val = self._drawn(train_images[held_out], train_labels[held_out], stream=2)
             self._splits["val"] = self._resident(*val, device)
 
     def train_dataloader(self) -> ResidentBatches:
@@ -160,13 +161,12 @@ class ImageDataModule(LightningDataModule):
         if self.binarize == "threshold":
             images = binarisation.threshold(images)
         elif self.binarize == "fixed":
-            # Split by split another stream: no draw serves two images.
             images = binarisation.fixed(images, self.protocol_seed + (0 if train else 1))
         return images, labels
 
-    def _drawn(self, images: Tensor, labels: Tensor) -> Split:
+    def _drawn(self, images: Tensor, labels: Tensor, stream: int) -> Split:
         if self.binarize == "dynamic":
-            images = binarisation.fixed(images, self.protocol_seed + 1)
+            images = binarisation.fixed(images, self.protocol_seed + stream)
         return images, labels
 
     def _resident(self, images: Tensor, labels: Tensor, device: torch.device) -> Split:

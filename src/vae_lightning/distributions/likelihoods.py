@@ -33,10 +33,10 @@ class _LogProbability(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(logits, x)
-        size = logits.abs()
-        result = logits * (x - 0.5)
-        result.sub_(size, alpha=0.5)
-        return result.sub_(size.neg_().exp_().add_(1).log_())
+        # log p = x l + log sigmoid(-l). Where sigmoid(-l) underflows, its logarithm is -l.
+        negative = logits.neg()
+        off = torch.sigmoid(negative).clamp_min_(torch.finfo(logits.dtype).tiny)
+        return torch.addcmul(torch.minimum(off.log_(), negative), x.to(logits.dtype), logits)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:

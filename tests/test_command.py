@@ -1,0 +1,270 @@
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from conftest import Outcome, RunCommand, write_fake_mnist
+from vae_lightning import command
+from vae_lightning.errors import DataError, UserError
+
+CallTrain = Callable[..., Outcome]
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that were asked for; each refuses."""
+    asked: list[str] = []
+
+    def refuse(request: Any, *args: Any, **kwargs: Any) -> None:
+        asked.append(str(getattr(request, "full_url", request)))
+        if len(asked) > 12:
+            pytest.fail("the same file is asked for again and again")
+        raise OSError("refused")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    return asked
+
+
+@pytest.fixture
+def run_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, list[dict[str, Any]]]]:
+    """Runs a command whose task only notes its configurations; returns the exit status and them."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(
+        *args: str,
+        check: Callable[[Any], Any] = lambda config: None,
+        task: Callable[[Any], None] = lambda config: None,
+    ) -> tuple[int, list[dict[str, Any]]]:
+        monkeypatch.setattr(sys, "argv", ["train", *args])
+        jobs: list[dict[str, Any]] = []
+
+        def noting(config: dict[str, Any]) -> None:
+            jobs.append(config)
+            task(config)
+
+        try:
+            command.run("train", check=check, task=noting)
+        except SystemExit as stop:
+            return (stop.code if isinstance(stop.code, int) else 1), jobs
+        return 0, jobs
+
+    return run
+
+
+def assert_one_line(err: str, *parts: str) -> None:
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("error: ")
+    for part in parts:
+        assert part in err
+
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+
+# What was typed, and what the line has to say.
+MISTAKES = [
+    # a key
+    (["model.latent_dmi=3"], ["latent_dmi", "did you mean latent_dim?"]),
+    (["trainer.max_epoch=3"], ["max_epoch", "did you mean max_epochs?"]),
+    (["dta=mnist"], ["dta", "did you mean data?"]),
+    (["sede=1"], ["sede", "did you mean seed?"]),
+    (["+model.encoder.hiden=[3]"], ["model.encoder.hiden", "did you mean hidden?"]),
+    (["+sede=1"], ["sede", "seed"]),
+    (["~seed"], ["seed"]),
+    (["~objective"], ["objective"]),
+    # a group or an option of it
+    (["data=mnits"], ["data=mnits", "did you mean mnist?"]),
+    (["model/encoder=mpl"], ["model/encoder=mpl", "did you mean mlp?"]),
+    (["model/encodr=mlp"], ["model/encodr"]),
+    (["experiment=seed_latent21"], ["experiment=seed_latent21", "did you mean seed_latent2"]),
+    (["scheduler=null"], ["scheduler"]),
+    (["data_fallback=digts"], ["digts", "did you mean digits?"]),
+    # a type
+    (["model.latent_dim=three"], ["model.latent_dim=three should be a whole number"]),
+    (["model.encoder.hidden=400"], ["model.encoder.hidden=400 should be a list"]),
+    (["data.batch_size=null"], ["data.batch_size=None should be a whole number"]),
+    (["data.binarize=dynamical"], ["data.binarize=dynamical should be one of none, threshold"]),
+    (["trainer.max_epochs=ten"], ["trainer.max_epochs=ten should be a whole number"]),
+    (["seed=one"], ["seed=one should be a whole number"]),
+    (["tags=a"], ["tags=a should be a list"]),
+    (["train=maybe"], ["train=maybe should be true or false"]),
+    # a value
+    (["model.latent_dim=0"], ["model.latent_dim=0 is out of range"]),
+    (["data.batch_size=-1"], ["data.batch_size=-1 is out of range"]),
+    (["data.val_size=60000"], ["data.val_size=60000", "MNIST has 60000 images"]),
+    (["objective.beta=-1"], ["objective.beta=-1 is out of range"]),
+    (["objective.num_samples=0"], ["objective.num_samples=0 is out of range"]),
+    (["optimizer.lr=nan"], ["optimizer", "nan"]),
+    (["seed=-1"], ["seed=-1 is out of range"]),
+    (["trainer.max_epochs=-5"], ["trainer", "max_epochs"]),
+    (["trainer.log_every_n_steps=0"], ["log_every_n_steps"]),
+    (["callbacks.checkpoint.monitor=val/elbow"], ["callbacks.checkpoint.monitor", "val/elbow"]),
+    (["callbacks.pictures.drawings.samples.count=0"], ["drawings.samples.count=0"]),
+    pytest.param(["trainer.accelerator=gpu"], ["trainer", "gpu"], marks=no_gpu),
+    pytest.param(["trainer=gpu"], ["trainer", "gpu"], marks=no_gpu),
+    # options that do not fit together
+    (
+        ["data.size=14", "model.image_shape=[1,28,28]"],
+        ["model.image_shape=[1, 28, 28]", "data.size=14", "[1, 14, 14]"],
+    ),
+    (["data.channels=3"], ["data.channels=3", "MNIST images have 1"]),
+    (["data.val_size=0"], ["callbacks.checkpoint.monitor", "data.val_size=0"]),
+    (["train=false"], ["ckpt_path"]),
+    (["ckpt_path=nowhere.ckpt"], ["nowhere.ckpt does not exist"]),
+    # a way of writing
+    (["model.latent_dim=2,3"], ["model.latent_dim", "add -m"]),
+    (["--latent-dim=3"], ["--latent-dim=3", "key=value"]),
+    (["model.latent_dim"], ["model.latent_dim"]),
+    (["task_name=${nothing}"], ["nothing"]),
+    # a job of a sweep
+    (["-m", "model.latent_dim=2,0"], ["model.latent_dim=0 is out of range"]),
+    (["-m", "model.latent_dim=2,3", "data=digits,mnits"], ["data=mnits"]),
+    (["-m", "seed=0,1", "model.latent_dmi=2,3"], ["latent_dmi"]),
+    (["-m", "model.latent_dim=interval(2,3)"], ["model.latent_dim"]),
+    (["hparams_search=latent_dim", "objective.beta=-1"], ["objective.beta=-1"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"), MISTAKES, ids=lambda value: " ".join(value) if value else ""
+)
+def test_a_mistake_is_told_in_one_line_before_anything_is_written_or_fetched(
+    call_train: CallTrain,
+    tmp_path: Path,
+    downloads: list[str],
+    arguments: list[str],
+    parts: list[str],
+) -> None:
+    outcome = call_train(*arguments)
+    assert_one_line(outcome.err, *parts)
+    assert outcome.status == 1
+    assert outcome.out == ""
+    assert downloads == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["data=mnits"], "did you mean mnist?"),
+        (["-m", "model.latent_dim=2,0"], "model.latent_dim=0 is out of range"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_status_1(
+    run_command: RunCommand, tmp_path: Path, arguments: list[str], part: str
+) -> None:
+    process = run_command(*arguments)
+    assert process.returncode == 1
+    assert_one_line(process.stderr, part)
+    assert process.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_traceback_is_shown_to_who_asks_for_it(
+    call_train: CallTrain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Traceback" not in call_train("model.latent_dim=0").err
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    outcome = call_train("model.latent_dim=0")
+    assert outcome.status == 1
+    assert "Traceback" in outcome.err
+    assert "model.latent_dim=0 is out of range" in outcome.err
+
+
+def test_of_several_settings_the_one_that_is_wrong_is_named(call_train: CallTrain) -> None:
+    outcome = call_train("model.latent_dim=3", "data.size=28", "model.latent_dmi=3")
+    assert_one_line(outcome.err, "latent_dmi")
+    assert "data.size" not in outcome.err
+
+
+# -- jobs -----------------------------------------------------------------------------------------
+
+
+def test_every_job_is_checked_before_the_first_one_starts(run_jobs: Any) -> None:
+    def refuse_three(config: dict[str, Any]) -> None:
+        if config["model"]["latent_dim"] == 3:
+            raise UserError("not three")
+
+    assert run_jobs("-m", "model.latent_dim=1,2,3", check=refuse_three) == (1, [])
+    status, jobs = run_jobs("-m", "model.latent_dim=1,2", check=refuse_three)
+    assert (status, len(jobs)) == (0, 2)
+
+
+def test_a_sweep_runs_a_job_for_each_combination(run_jobs: Any) -> None:
+    status, jobs = run_jobs("-m", "model.latent_dim=range(2,4)", "seed=0,1")
+    combinations = [(job["model"]["latent_dim"], job["seed"]) for job in jobs]
+    assert combinations == [(dim, seed) for dim in (2, 3) for seed in (0, 1)]
+    assert status == 0
+
+
+def test_a_sweep_over_all_options_of_a_group_runs_each(run_jobs: Any) -> None:
+    status, jobs = run_jobs("-m", "model/likelihood=glob(*)")
+    targets = {job["model"]["likelihood"]["_target_"].rpartition(".")[2] for job in jobs}
+    assert targets >= {"Bernoulli", "Normal"}
+    assert status == 0
+
+
+def test_a_search_file_sweeps_without_a_flag(run_jobs: Any) -> None:
+    _, jobs = run_jobs("hparams_search=latent_dim")
+    assert [job["model"]["latent_dim"] for job in jobs] == [2, 5, 10, 20, 50]
+
+
+def test_a_sweep_goes_on_after_a_job_that_failed_and_says_so_at_the_end(
+    run_jobs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail_at_one(config: dict[str, Any]) -> None:
+        if config["seed"] == 1:
+            raise DataError("the disk is gone")
+
+    status, jobs = run_jobs("-m", "seed=0,1,2", task=fail_at_one)
+    assert [job["seed"] for job in jobs] == [0, 1, 2]
+    assert status == 1
+    assert_one_line(capsys.readouterr().err, "the disk is gone")
+
+
+# -- other data where the chosen one cannot be had ------------------------------------------------
+
+
+def test_the_fallback_is_taken_with_a_warning_that_names_it(
+    run_jobs: Any, downloads: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, jobs = run_jobs("data=mnist_or_digits")
+    assert [job["data"]["name"] for job in jobs] == ["digits"]
+    assert status == 0
+    assert downloads
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: data=digits instead of MNIST: ")
+
+
+def test_a_fallback_that_is_not_needed_is_not_taken(
+    run_jobs: Any, tmp_path: Path, downloads: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_fake_mnist(tmp_path / "files")
+    _, jobs = run_jobs("data=mnist_or_digits", f"data.root={tmp_path / 'files'}")
+    assert [job["data"]["name"] for job in jobs] == ["mnist"]
+    assert downloads == []
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("downloads")
+def test_each_data_set_of_a_sweep_falls_back_by_itself(run_jobs: Any) -> None:
+    for names in ("mnist,fashion_mnist", "digits,mnist", "kmnist,mnist"):
+        status, jobs = run_jobs("-m", f"data={names}", "data_fallback=digits")
+        assert [job["data"]["name"] for job in jobs] == ["digits", "digits"]
+        assert status == 0
+
+
+@pytest.mark.usefixtures("downloads")
+def test_a_fallback_that_cannot_be_had_either_is_an_error(
+    run_jobs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _ = run_jobs("data=kmnist", "data_fallback=fashion_mnist")
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert status == 1
+    assert len(errors) == 1
+    assert "Fashion-MNIST" in errors[0]

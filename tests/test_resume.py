@@ -1,0 +1,295 @@
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback
+
+from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, RunCommand, read_metrics
+from vae_lightning.config import compose, to_container
+from vae_lightning.errors import CheckpointError
+from vae_lightning.train import Run, build
+
+# 13 training batches in an epoch, of which the last is short.
+BATCHES = 13
+SMALL = (
+    *DIGITS,
+    *MINIMAL,
+    "data.size=8",
+    "data.batch_size=105",
+    "data.binarize=dynamic",
+    "model.encoder.hidden=[16]",
+    "model.decoder.hidden=[16]",
+    "model.latent_dim=4",
+    "optimizer.lr=0.01",
+    "scheduler=cosine",
+    "trainer.max_epochs=4",
+)
+
+
+@pytest.fixture(autouse=True)
+def sigint_as_it_was() -> Iterator[None]:
+    # Lightning ignores the signal for good once it has been told to stop.
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def checkpoint_of(folder: Path) -> Path:
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def fit(folder: Path, *overrides: str, callbacks: Any = (), resumed: Path | None = None) -> Run:
+    """Train in `folder`; an interrupted run comes back as it was when it stopped."""
+    run = build(to_container(compose("train", [*SMALL, f"paths.run_dir={folder}", *overrides])))
+    # Before the others, as a signal may come before any of them is called.
+    run.trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]
+    checkpoint = checkpoint_of(resumed) if resumed else None
+    try:
+        run.trainer.fit(run.module, run.datamodule, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:
+        assert run.trainer.interrupted
+    return run
+
+
+class StopAfterEpoch(Callback):
+    """Ends a run after an epoch as early stopping does: everything of the epoch has been done."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 == self.epochs
+
+
+class Epochs(Callback):
+    """Notes the means of each epoch that comes to its end."""
+
+    def __init__(self) -> None:
+        self.means: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        validated = float(trainer.callback_metrics["val/elbo"])
+        self.means.append({**pl_module.epoch_means(), "val/elbo": validated})
+
+
+class InterruptAt(Callback):
+    """Presses Ctrl-C while a step is computed; more than once, if asked to."""
+
+    def __init__(self, step: int, times: int = 1) -> None:
+        self.step = step
+        self.times = times
+
+    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.global_step == self.step:
+            for _ in range(self.times):
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+def assert_identical(got: Any, expected: Any, path: str = "") -> None:
+    """Equal to the last bit."""
+    assert type(got) is type(expected), path
+    if isinstance(got, dict):
+        assert got.keys() == expected.keys(), path
+        for key in got:
+            assert_identical(got[key], expected[key], f"{path}.{key}")
+    elif isinstance(got, list | tuple):
+        assert len(got) == len(expected), path
+        for place, (one, other) in enumerate(zip(got, expected, strict=True)):
+            assert_identical(one, other, f"{path}[{place}]")
+    elif isinstance(got, torch.Tensor):
+        assert torch.equal(got, expected), path
+    else:
+        assert got == expected, path
+
+
+STATE = ("state_dict", "optimizer_states", "lr_schedulers", "random_state", "epoch", "global_step")
+
+
+def assert_same_end(got: Path, expected: Path) -> None:
+    """The same weights, optimiser, schedule and random state."""
+    contents = [torch.load(checkpoint_of(path), weights_only=True) for path in (got, expected)]
+    for key in STATE:
+        assert_identical(contents[0][key], contents[1][key], key)
+
+
+Straight = tuple[Path, list[dict[str, float]]]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Straight:
+    """Four epochs without a stop, and their means."""
+    folder = tmp_path_factory.mktemp("straight")
+    epochs = Epochs()
+    run = fit(folder, callbacks=[epochs])
+    assert run.trainer.global_step == 4 * BATCHES
+    assert len(epochs.means) == 4
+    return folder, epochs.means
+
+
+# -- after an epoch -------------------------------------------------------------------------------
+
+
+def test_a_run_resumed_after_an_epoch_ends_as_one_that_never_stopped(
+    tmp_path: Path, straight: Straight
+) -> None:
+    epochs = Epochs()
+    first = fit(tmp_path / "first", callbacks=[epochs, StopAfterEpoch(2)])
+    assert first.trainer.global_step == 2 * BATCHES
+    fit(tmp_path / "second", callbacks=[epochs], resumed=tmp_path / "first")
+    assert_same_end(tmp_path / "second", straight[0])
+    assert epochs.means == straight[1]
+
+
+def test_a_run_that_is_given_more_epochs_goes_on_as_one_that_had_them_from_the_start(
+    tmp_path: Path, straight: Straight
+) -> None:
+    fit(tmp_path / "first", "trainer.max_epochs=2", "scheduler.T_max=4")
+    fit(tmp_path / "second", resumed=tmp_path / "first")
+    assert_same_end(tmp_path / "second", straight[0])
+
+
+def test_what_was_interrupted_was_not_the_end(tmp_path: Path, straight: Straight) -> None:
+    # Guards the comparisons of this file: they would hold of runs that did nothing.
+    fit(tmp_path, callbacks=[StopAfterEpoch(2)])
+    with pytest.raises(AssertionError):
+        assert_same_end(tmp_path, straight[0])
+
+
+class Spoil(Callback):
+    """Makes the model so bad after two epochs that the second stays the best one."""
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 2:
+            pl_module.model.likelihood.head.bias.data.add_(20)
+
+
+def test_a_resumed_run_has_the_best_score_of_all_its_epochs(tmp_path: Path) -> None:
+    # Otherwise what is tested at the end is the best of the epochs since the resume.
+    epochs = Epochs()
+    fit(tmp_path / "first", callbacks=[epochs, StopAfterEpoch(2)])
+    run = fit(tmp_path / "second", callbacks=[epochs, Spoil()], resumed=tmp_path / "first")
+    elbos = [means["val/elbo"] for means in epochs.means]
+    assert elbos.index(max(elbos)) == 1
+    saver: Any = run.trainer.checkpoint_callback
+    assert float(saver.best_model_score) == max(elbos)
+    best = torch.load(saver.best_model_path, weights_only=True)
+    assert best["global_step"] == 2 * BATCHES
+
+
+# -- in the middle of one -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "step", [0, 1, BATCHES + 5, 2 * BATCHES - 2, 2 * BATCHES - 1, 4 * BATCHES - 1]
+)
+def test_a_run_resumed_after_ctrl_c_ends_as_one_that_never_stopped(
+    tmp_path: Path, straight: Straight, step: int
+) -> None:
+    epochs = Epochs()
+    end = tmp_path / "first"
+    first = fit(end, callbacks=[epochs, InterruptAt(step)])
+    if first.trainer.interrupted:
+        end = tmp_path / "second"
+        fit(end, callbacks=[epochs], resumed=tmp_path / "first")
+    assert_same_end(end, straight[0])
+    assert epochs.means == straight[1]
+
+
+def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "data=digits", "ckpt_path=older.ckpt"])
+    fit(tmp_path, callbacks=[InterruptAt(BATCHES + 5)])
+    path = checkpoint_of(tmp_path)
+    assert torch.load(path, weights_only=True)["global_step"] == BATCHES + 6
+    out = capsys.readouterr().out
+    assert f"Stopped at step {BATCHES + 6}. To go on:" in out
+    command = shlex.split(out.splitlines()[-1])
+    assert command[-2:] == ["data=digits", f"ckpt_path={path}"]
+    assert "ckpt_path=older.ckpt" not in command
+
+
+def test_a_second_ctrl_c_stops_at_once_without_saving(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # In the middle of a step, a checkpoint would hold half of its effects.
+    run = fit(tmp_path, callbacks=[InterruptAt(5, times=2)])
+    assert run.trainer.global_step == 5
+    assert not checkpoint_of(tmp_path).exists()
+    assert "To go on" not in capsys.readouterr().out
+
+
+def test_ctrl_c_works_again_as_before_when_training_is_over(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    fit(tmp_path, "trainer.max_epochs=1")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_epoch_finished_after_a_resume_tells_the_seconds_that_it_took(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(tmp_path / "first", callbacks=[InterruptAt(BATCHES + 5)])
+    capsys.readouterr()
+    started = time.perf_counter()
+    fit(tmp_path / "second", resumed=tmp_path / "first")
+    taken = time.perf_counter() - started
+    told = re.findall(r"^epoch .* (\d+\.\d) s$", capsys.readouterr().out, re.MULTILINE)
+    assert len(told) == 3
+    assert sum(map(float, told)) <= taken + 0.2
+
+
+def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
+    tmp_path: Path, run_command: RunCommand
+) -> None:
+    epochs = 200
+    options = [*SMALL, f"trainer.max_epochs={epochs}"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "vae_lightning.train", *options],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("epoch "):
+                    process.send_signal(signal.SIGINT)
+                    break
+            out, err = process.communicate(timeout=TIMEOUT_SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    (said,) = re.findall(r"^Stopped at step (\d+)\. To go on:$", out, re.MULTILINE)
+    assert BATCHES <= int(said) < epochs * BATCHES
+    command = shlex.split(out.splitlines()[-1])
+    assert command[:3] == ["python", "-m", "vae_lightning.train"]
+
+    resumed = run_command(*command[3:], f"trainer.max_epochs={int(said) // BATCHES + 2}")
+    assert resumed.returncode == 0, resumed.stderr
+    runs = sorted((tmp_path / "outputs" / "train" / "runs").iterdir())
+    assert read_metrics(runs[-1])["epochs"] == int(said) // BATCHES + 2
+    lines = [line for line in resumed.stdout.splitlines() if line.startswith("epoch ")]
+    assert lines[0].startswith(f"epoch {int(said) // BATCHES + 1}/")
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("override", ["model.latent_dim=5", "model/likelihood=normal"])
+def test_a_checkpoint_of_another_model_is_refused_before_training(
+    straight: Straight, override: str
+) -> None:
+    options = [*SMALL, "paths.run_dir=unused", f"ckpt_path={checkpoint_of(straight[0])}", override]
+    with pytest.raises(CheckpointError, match=r"model\.(latent_dim=4, not 5|likelihood)"):
+        build(to_container(compose("train", options)))
