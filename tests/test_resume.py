@@ -164,27 +164,6 @@ def test_what_was_interrupted_was_not_the_end(tmp_path: Path, straight: Straight
         assert_same_end(tmp_path, straight[0])
 
 
-class Spoil(Callback):
-    """Makes the model so bad after two epochs that the second stays the best one."""
-
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.current_epoch == 2:
-            pl_module.model.likelihood.head.bias.data.add_(20)
-
-
-def test_a_resumed_run_has_the_best_score_of_all_its_epochs(tmp_path: Path) -> None:
-    # Otherwise what is tested at the end is the best of the epochs since the resume.
-    epochs = Epochs()
-    fit(tmp_path / "first", callbacks=[epochs, StopAfterEpoch(2)])
-    run = fit(tmp_path / "second", callbacks=[epochs, Spoil()], resumed=tmp_path / "first")
-    elbos = [means["val/elbo"] for means in epochs.means]
-    assert elbos.index(max(elbos)) == 1
-    saver: Any = run.trainer.checkpoint_callback
-    assert float(saver.best_model_score) == max(elbos)
-    best = torch.load(saver.best_model_path, weights_only=True)
-    assert best["global_step"] == 2 * BATCHES
-
-
 # -- in the middle of one -------------------------------------------------------------------------
 
 

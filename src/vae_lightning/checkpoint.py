@@ -39,9 +39,15 @@ def read(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} is not a checkpoint, or is cut short") from error
-    if not isinstance(content, dict) or not {"config", "state_dict"} <= content.keys():
+    if not (_has(content, "config") and _has(content, "state_dict")) or not _has(
+        content["config"], "model"
+    ):
         raise CheckpointError(f"{path} was not written by vae_lightning: it has no configuration")
     return content
+
+
+def _has(node: Any, key: str) -> bool:
+    return isinstance(node, dict) and isinstance(node.get(key), dict)
 
 
 def load(path: str | Path) -> VAE:
@@ -61,7 +67,9 @@ def load(path: str | Path) -> VAE:
         if name.startswith(prefix)
     }
     try:
-        model: VAE = instantiate(content["config"]["model"], "model")
+        model = instantiate(content["config"]["model"], "model")
+        if not isinstance(model, VAE):
+            raise ConfigError(f"its configuration describes no VAE but a {type(model).__name__}")
         model.load_state_dict(weights)
     except (ConfigError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -75,7 +83,7 @@ def check_same_model(path: str | Path, model_config: dict[str, Any]) -> None:
     Raises:
         CheckpointError: it holds another model than `model_config` describes; the keys are named.
     """
-    stored = _flat(read(path)["config"].get("model", {}))
+    stored = _flat(read(path)["config"]["model"])
     asked = _flat(model_config)
     for key in sorted(stored.keys() | asked.keys()):
         if stored.get(key) != asked.get(key):

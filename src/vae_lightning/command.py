@@ -127,7 +127,10 @@ def _checked(
         plain = to_container(config)
         check(plain)
         fallback = plain.get("data_fallback")
-        if fallback and not _data_can_be_had(plain, fallback):
+        if fallback and (problem := _data_problem(plain)):
+            if choice == fallback:
+                raise problem
+            print(f"warning: data={fallback} instead of {choice}: {problem}", file=sys.stderr)
             flags.overrides = _replaced(flags.overrides, choice, fallback)
             return _checked(config_name, flags, check)
     return flags.overrides
@@ -137,22 +140,24 @@ def _replaced(overrides: list[str], choice: str, fallback: str) -> list[str]:
     if not any(item.startswith("data=") for item in overrides):  # an experiment chose it
         return [*overrides, f"data={fallback}"]
     return [
-        item.replace(choice, fallback) if item.startswith("data=") else item for item in overrides
+        re.sub(rf"\b{choice}\b", fallback, item) if item.startswith("data=") else item
+        for item in overrides
     ]
 
 
-def _data_can_be_had(config: Config, fallback: str) -> bool:
+def _data_problem(config: Config) -> DataError | None:
     source = instantiate(config["data"]["source"], "data.source")
     try:
         source.fetch(Path(config["data"]["root"]).expanduser())
     except DataError as error:
-        print(f"warning: data={fallback} instead of {source.title}: {error}", file=sys.stderr)
-        return False
-    return True
+        return error
+    return None
 
 
 def _jobs(config_name: str, flags: argparse.Namespace) -> Iterator[list[str]]:
     """The overrides of each job: one, or all that a sweep will run."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     overrides: list[str] = flags.overrides
@@ -163,12 +168,16 @@ def _jobs(config_name: str, flags: argparse.Namespace) -> Iterator[list[str]]:
     swept = dict(config.hydra.sweeper.get("params") or {})
     overrides = [*(f"{key}={value}" for key, value in swept.items()), *overrides]
     choices = []
-    for override in OverridesParser.create().parse_overrides(overrides):
-        if override.is_sweep_override():
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        for override in OverridesParser.create(config_loader=loader).parse_overrides(overrides):
             key = override.get_key_element()
-            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            choices.append([str(override.input_line)])
+            if override.is_interval_sweep():
+                raise ConfigError(f"{key} is swept over an interval: list its values instead")
+            if override.is_sweep_override():
+                choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            else:
+                choices.append([str(override.input_line)])
     for combination in itertools.product(*choices):
         yield list(combination)
 
@@ -201,6 +210,8 @@ def _compose(config_name: str, flags: argparse.Namespace, overrides: Sequence[st
         raise ConfigError(
             f"{group}={option} is not there: {nearest(option, error.options)}"
         ) from error
+    except ValueError as error:  # Hydra's answer to group=null
+        raise ConfigError(f"{' '.join(overrides)}: {_first_line(error)}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, config_name, overrides)) from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from vae_lightning import command
-from vae_lightning.config import check_type, instantiate, nearest
+from vae_lightning.config import CONF_DIR, check_type, instantiate, nearest
 from vae_lightning.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:  # a run needs them; --help and --cfg answer without
@@ -68,7 +68,16 @@ def build(config: dict[str, Any]) -> Run:
         if key not in {*options, *_GROUPS}:
             raise ConfigError(f"{key} is not a key of the configuration: {nearest(key, options)}")
     for key, hint in options.items():
-        check_type(config[key], hint, key)
+        check_type(config.get(key), hint, key)
+    for group in _GROUPS:
+        if not isinstance(config.get(group), dict):
+            raise ConfigError(f"{group} is missing: name one of its options, as in {group}=...")
+    fallbacks = [file.stem for file in (CONF_DIR / "data").glob("*.yaml")]
+    if config["data_fallback"] not in (None, *fallbacks):
+        raise ConfigError(
+            f"data_fallback={config['data_fallback']} is not an option of data: "
+            f"{nearest(config['data_fallback'], fallbacks)}"
+        )
     if not 0 <= config["seed"] < 2**32:
         raise ConfigError(f"seed={config['seed']} is out of range: it must be from 0 to 2**32 - 1")
 
@@ -93,7 +102,9 @@ def build(config: dict[str, Any]) -> Run:
         config["trainer"],
         "trainer",
         callbacks=[
-            instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
+            instantiate(node, f"callbacks.{name}")
+            for name, node in config["callbacks"].items()
+            if "_target_" in node  # an experiment may tune a callback that was not chosen
         ],
         logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
     )
@@ -144,8 +155,9 @@ def train(config: dict[str, Any]) -> float | None:
     if config["train"]:
         fit(run, checkpoint)
         metrics.update(report.metrics_of(trainer))
-        metrics["seconds"] = module.seconds
-        metrics["images_per_second"] = module.images_trained * trainer.world_size / module.seconds
+        if module.images_trained:
+            images = module.images_trained * trainer.world_size
+            metrics |= {"seconds": module.seconds, "images_per_second": images / module.seconds}
         saver: Any = trainer.checkpoint_callback
         checkpoint = (saver.best_model_path or None) if saver else None
         if saver and saver.best_model_score is not None:
@@ -166,6 +178,8 @@ def _last_good(trainer: "Trainer") -> str:
 
 def _check_fit(config: dict[str, Any]) -> None:
     """What no part can see by itself: that the parts fit together."""
+    from vae_lightning.module import TERMS
+
     data, model = config["data"], config["model"]
     served = [data["channels"], data["size"], data["size"]]
     if model["image_shape"] != served:
@@ -173,6 +187,16 @@ def _check_fit(config: dict[str, Any]) -> None:
             f"model.image_shape={model['image_shape']} does not fit the data: "
             f"data.channels={data['channels']} and data.size={data['size']} make it {served}"
         )
+    interval = config["trainer"].get("log_every_n_steps")
+    if isinstance(interval, int) and interval < 1:
+        raise ConfigError(f"trainer.log_every_n_steps={interval} is out of range: at least 1")
+    known = [f"{stage}/{name}" for stage in ("val", "train") for name in TERMS]
+    for name, node in config["callbacks"].items():
+        monitor = node.get("monitor")
+        if monitor is not None and monitor not in known:
+            raise ConfigError(
+                f"callbacks.{name}.monitor={monitor} is not logged: {nearest(monitor, known)}"
+            )
     if data["val_size"] == 0 and data["validation"] == "held_out":
         for name, node in config["callbacks"].items():
             if str(node.get("monitor")).startswith("val/"):

@@ -24,6 +24,7 @@ class SaveOnInterrupt(Callback):
     def __init__(self, dirpath: str) -> None:
         self.path = Path(dirpath) / "last.ckpt"
         self._asked = False
+        self._orderly = False
         self._before: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -34,7 +35,9 @@ class SaveOnInterrupt(Callback):
             self._before = None
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        if self._asked:
+        # The last step of an epoch goes on to the epoch's end, and the next step stops.
+        if self._asked and not trainer.is_last_batch:
+            self._orderly = True
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -44,7 +47,7 @@ class SaveOnInterrupt(Callback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         self._restore()
-        if not self._asked:
+        if not self._orderly:
             return
         trainer.save_checkpoint(self.path)
         if trainer.is_global_zero:

@@ -50,6 +50,9 @@ class ProgressBar(LightningProgressBar):
     def enable(self) -> None:
         self._enabled = True
 
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self._started = time.perf_counter()  # an epoch that is resumed does not start
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._started = time.perf_counter()
         if not (self._enabled and self._console.is_terminal):
