@@ -132,7 +132,7 @@ class Pictures(Callback):
     def _draw(
         self, trainer: Trainer, module: VAEModule, names: list[str], split: str, filename: str
     ) -> None:
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         scene = Scene(module.model, trainer.datamodule, split, self.history)  # type: ignore[attr-defined]
         modes = {part: part.training for part in module.modules()}
