@@ -130,7 +130,8 @@ def _checked(
         if fallback and (problem := _data_problem(plain)):
             if choice == fallback:
                 raise problem
-            print(f"warning: data={fallback} instead of {choice}: {problem}", file=sys.stderr)
+            missing = plain["data"]["source"]["_target_"].rpartition(".")[2]
+            print(f"warning: data={fallback} instead of {missing}: {problem}", file=sys.stderr)
             flags.overrides = _replaced(flags.overrides, choice, fallback)
             return _checked(config_name, flags, check)
     return flags.overrides

@@ -90,7 +90,8 @@ class VAEModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         # Before the epoch: at its end the schedule has moved on.
-        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("learning_rate", rate, sync_dist=True)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
@@ -175,7 +176,9 @@ class VAEModule(LightningModule):
 
     def _log_evaluation(self, stage: str) -> None:
         values = self.evaluation.compute()
-        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
+        # All processes have the same values by now; saying so spares Lightning's advice to sync.
+        tags = {f"{stage}/{name}": value for name, value in values.items()}
+        self.log_dict(tags, sync_dist=True)
 
     # -- checkpoint -------------------------------------------------------------------------------
 
