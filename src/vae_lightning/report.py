@@ -104,6 +104,12 @@ def _bound(run: "Run") -> str:
     return "evidence lower bound"
 
 
+def _short(path: str) -> Path:
+    """Relative to where the command runs, where it lies below."""
+    here = Path.cwd()
+    return Path(path).relative_to(here) if Path(path).is_relative_to(here) else Path(path)
+
+
 def _print_table(
     run: "Run", config: dict[str, Any], metrics: dict[str, float], checkpoint: str | None
 ) -> None:
@@ -120,9 +126,9 @@ def _print_table(
     console.print()
     console.print(table)
     console.print(f"\n{run.datamodule.source.title}, {_bound(run)}", soft_wrap=True)
-    console.print(f"run         {config['paths']['run_dir']}", soft_wrap=True)
+    console.print(f"run         {_short(config['paths']['run_dir'])}", soft_wrap=True)
     if checkpoint:
-        console.print(f"checkpoint  {checkpoint}", soft_wrap=True)
+        console.print(f"checkpoint  {_short(checkpoint)}", soft_wrap=True)
     if run.trainer.loggers:
         output_dir = config["paths"]["output_dir"]
         console.print(f"look        tensorboard --logdir {output_dir}", soft_wrap=True)
