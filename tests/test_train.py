@@ -126,7 +126,9 @@ def test_a_run_writes_below_the_current_folder_and_nowhere_else(
 ) -> None:
     assert [path.name for path in finished_run.cwd.iterdir()] == ["outputs"]
     assert "Traceback" not in finished_run.process.stderr
-    assert str(finished_run.folder) in finished_run.process.stdout
+    assert (
+        f"run         outputs/train/runs/{finished_run.folder.name}" in finished_run.process.stdout
+    )
 
 
 # -- the same again -------------------------------------------------------------------------------
