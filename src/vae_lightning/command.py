@@ -147,8 +147,8 @@ def _replaced(overrides: list[str], choice: str, fallback: str) -> list[str]:
 
 
 def _data_problem(config: Config) -> DataError | None:
-    source = instantiate(config["data"]["source"], "data.source")
     try:
+        source = instantiate(config["data"]["source"], "data.source")
         source.fetch(Path(config["data"]["root"]).expanduser())
     except DataError as error:
         return error
@@ -208,9 +208,8 @@ def _compose(config_name: str, flags: argparse.Namespace, overrides: Sequence[st
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         if not error.options:
             raise ConfigError(_first_line(error)) from error
-        raise ConfigError(
-            f"{group}={option} is not there: {nearest(option, error.options)}"
-        ) from error
+        close = nearest(option, error.options)
+        raise ConfigError(f"{group}={option} is not there: {close}") from error
     except ValueError as error:  # Hydra's answer to group=null
         raise ConfigError(f"{' '.join(overrides)}: {_first_line(error)}") from error
     except (HydraException, OmegaConfBaseException) as error:
@@ -249,5 +248,4 @@ def _keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)

@@ -83,7 +83,7 @@ class Manifold(Drawing):
     def draw(self, scene: Scene) -> Tensor | None:
         if scene.model.latent_dim != 2:
             return None
-        mean = _prior_mean(scene)
+        mean = scene.model.prior_distribution().mean  # has the device and precision to draw in
         steps = (torch.arange(self.count) + 0.5) / self.count
         quantiles = torch.special.ndtri(steps).to(mean)
         up, right = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
@@ -119,7 +119,3 @@ class Traversals(Drawing):
         for row, dimension in enumerate(order):
             z[row, :, dimension] = values
         return grid(scene.model.decode(z.flatten(0, 1)).mean, self.count)
-
-
-def _prior_mean(scene: Scene) -> Tensor:
-    return scene.model.prior_distribution().mean
