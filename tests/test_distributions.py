@@ -41,7 +41,16 @@ def integral(log_density: Tensor, grid: Tensor) -> Tensor:
     return torch.trapezoid(log_density.exp(), grid, dim=0)
 
 
-# -- Bernoulli pixels -----------------------------------------------------------------------------
+def one_pixel(logits: Tensor) -> likelihoods.BernoulliImage:
+    """Images of a single pixel, so that each log-probability can be seen by itself."""
+    return likelihoods.BernoulliImage(logits.unsqueeze(-1), (1, 1, 1))
+
+
+def image(pixels: Tensor) -> Tensor:
+    return pixels[..., None, None, None]
+
+
+# -- Bernoulli images -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -51,7 +60,7 @@ def test_bernoulli_pixels_agree_with_torch_in_value_and_gradient(dtype: torch.dt
     value = torch.tensor(PIXELS, dtype=dtype)[:, None].expand(-1, len(logits))
     ours = logits.clone().requires_grad_()
     exact = logits.double().requires_grad_()
-    log_prob = likelihoods.BernoulliPixels(logits=ours, validate_args=False).log_prob(value)
+    log_prob = one_pixel(ours).log_prob(image(value))
     reference = Bernoulli(logits=exact, validate_args=False).log_prob(value.double())
     # The logit's own rounding, and about 1e-7 nats where the logit is small.
     tolerance = torch.finfo(dtype).eps * (1 + exact.detach().abs())
@@ -67,7 +76,7 @@ def test_bernoulli_pixels_agree_with_torch_in_value_and_gradient(dtype: torch.dt
 @pytest.mark.parametrize("pixel", PIXELS)
 def test_gradient_at_a_logit_of_zero_is_the_pixel_less_one_half(pixel: float) -> None:
     logits = torch.zeros((), requires_grad=True)
-    likelihoods.BernoulliPixels(logits=logits).log_prob(torch.tensor(pixel)).backward()
+    one_pixel(logits).log_prob(image(torch.tensor(pixel))).backward()
     assert logits.grad is not None
     assert logits.grad.item() == pytest.approx(pixel - 0.5, abs=1e-7)
 
@@ -78,7 +87,7 @@ def test_bernoulli_pixels_pass_gradients_to_whatever_is_broadcast() -> None:
     for logits_shape, pixels_shape in shapes:
         logits = (5 * torch.randn(logits_shape).double()).requires_grad_()
         pixels = torch.rand(pixels_shape).double().requires_grad_()
-        ours = likelihoods.BernoulliPixels(logits=logits, validate_args=False).log_prob(pixels)
+        ours = one_pixel(logits).log_prob(image(pixels))
         reference = Bernoulli(logits=logits, validate_args=False).log_prob(pixels)
         weights = torch.randn(ours.shape).double()
         gradients = torch.autograd.grad((weights * ours).sum(), (logits, pixels))
@@ -89,12 +98,55 @@ def test_bernoulli_pixels_pass_gradients_to_whatever_is_broadcast() -> None:
 @pytest.mark.parametrize("logit", [-1e4, -100.0, 100.0, 1e4])
 def test_bernoulli_pixels_stay_finite_far_from_zero(logit: float) -> None:
     logits = torch.full((2,), logit, requires_grad=True)
-    log_prob = likelihoods.BernoulliPixels(logits=logits).log_prob(torch.tensor([0.0, 1.0]))
+    log_prob = one_pixel(logits).log_prob(image(torch.tensor([0.0, 1.0])))
     log_prob.sum().backward()
     assert log_prob.tolist() == [min(0.0, -logit), min(0.0, logit)]
     # The wrong pixel pulls with its whole weight, the right one not at all.
     assert logits.grad is not None
     assert logits.grad.tolist() == ([-1.0, 0.0] if logit > 0 else [0.0, 1.0])
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 5, 7), (1, 1, 113), (1, 1, 127), (2, 30, 4)])
+@pytest.mark.parametrize("scale", [0.01, 3.0, 300.0])
+def test_bernoulli_image_agrees_with_torch_for_any_number_of_pixels(
+    shape: tuple[int, ...], scale: float
+) -> None:
+    torch.manual_seed(0)
+    pixels = math.prod(shape)
+    logits = (scale * torch.randn(3, 2, pixels)).requires_grad_()
+    x = torch.rand(2, *shape)
+    ours = likelihoods.BernoulliImage(logits, shape).log_prob(x)
+    exact = logits.detach().double().unflatten(-1, shape).requires_grad_()
+    each = Bernoulli(logits=exact, validate_args=False).log_prob(x.double())
+    reference = each.sum((-3, -2, -1))
+    assert ours.shape == (3, 2)
+    # Rounding alone: of each pixel's logarithm, and of their sum.
+    tolerance = 4 * torch.finfo(torch.float32).eps * (pixels + each.abs().sum((-3, -2, -1)))
+    assert ((ours - reference).abs() <= tolerance).all()
+    weights = torch.randn(3, 2)
+    (gradient,) = torch.autograd.grad((weights * ours).sum(), logits)
+    (true,) = torch.autograd.grad((weights * reference).sum(), exact)
+    torch.testing.assert_close(gradient.unflatten(-1, shape).double(), true, rtol=0, atol=2e-6)
+
+
+def test_bernoulli_image_in_half_precision_is_summed_in_single_precision() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(4, 784)
+    x = torch.rand(4, 1, 28, 28)
+    for dtype in (torch.bfloat16, torch.float16):
+        rough = likelihoods.BernoulliImage(logits.to(dtype), (1, 28, 28)).log_prob(x)
+        same = likelihoods.BernoulliImage(logits.to(dtype).float(), (1, 28, 28)).log_prob(x)
+        assert rough.dtype == torch.float32
+        assert torch.equal(rough, same)
+
+
+def test_bernoulli_image_samples_have_the_mean_of_the_pixels() -> None:
+    torch.manual_seed(0)
+    image = likelihoods.BernoulliImage(torch.tensor([[-2.0, 0.0, 1.0, 4.0]]), (1, 2, 2))
+    samples = image.sample((20_000,))
+    assert samples.shape == (20_000, 1, 1, 2, 2)
+    assert set(samples.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(samples.mean(0), image.mean, rtol=0, atol=0.015)
 
 
 def test_bernoulli_likelihood_sums_to_one_over_all_binary_images() -> None:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from vae_lightning.data.batches import Batch
 from vae_lightning.errors import DivergedError
 from vae_lightning.metrics import ImageAverage
-from vae_lightning.models import VAE, Trace
+from vae_lightning.models import VAE
 from vae_lightning.randomness import fixed_noise, random_state, set_random_state
 
 TERMS = ("elbo", "rate", "distortion", "loss")
@@ -60,7 +60,8 @@ class VAEModule(LightningModule):
         self.seed = seed
         self.config = config or {}
         self.evaluation = ImageAverage(TERMS)
-        self._window: list[tuple[int, Tensor]] = []  # images and terms of steps not yet read
+        # Steps not yet read: images, and rate, distortion and loss.
+        self._window: list[tuple[int, Tensor, Tensor, Tensor]] = []
         self._sums = dict.fromkeys(TERMS, 0.0)  # over the images of this epoch
         self._images = 0
         self.step_means: dict[str, float] = {}
@@ -97,7 +98,9 @@ class VAEModule(LightningModule):
         images, _ = batch
         trace = self.model(images, self.objective.num_samples)
         loss, _ = self.objective(trace, self.global_step)
-        self._window.append((len(images), _terms(trace, loss)))
+        self._window.append(
+            (len(images), trace.rate.detach(), trace.distortion.detach(), loss.detach())
+        )
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -127,8 +130,9 @@ class VAEModule(LightningModule):
         """Add the steps not yet read to the epoch's sums, and return the terms' means over them."""
         if not self._window:
             return {}
-        sizes = [size for size, _ in self._window]
-        rows = torch.stack([terms for _, terms in self._window]).tolist()  # waits for the device
+        sizes = [size for size, *_ in self._window]
+        terms = [_means(rate, distortion, loss) for _, rate, distortion, loss in self._window]
+        rows = torch.stack(terms).tolist()  # waits for the device
         self._window.clear()
         for back, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
             broken = {name for name, value in zip(TERMS, row, strict=True) if not isfinite(value)}
@@ -172,7 +176,7 @@ class VAEModule(LightningModule):
         with fixed_noise(1_000_003 * self.global_rank + batch_idx, self.device):
             trace = self.model(images, self.objective.num_samples)
             loss, _ = self.objective(trace, self.global_step)
-        self.evaluation.update(_terms(trace, loss), len(images))
+        self.evaluation.update(_means(trace.rate, trace.distortion, loss), len(images))
 
     def _log_evaluation(self, stage: str) -> None:
         values = self.evaluation.compute()
@@ -194,8 +198,7 @@ class VAEModule(LightningModule):
         self._images = checkpoint["epoch_terms"]["images"]
 
 
-def _terms(trace: Trace, loss: Tensor) -> Tensor:
-    """Means over the batch, (len(TERMS),)."""
-    with torch.no_grad():
-        rate, distortion = trace.rate.mean(), trace.distortion.mean()
-        return torch.stack([-distortion - rate, rate, distortion, loss.detach()])
+def _means(rate: Tensor, distortion: Tensor, loss: Tensor) -> Tensor:
+    """The terms, averaged over samples and images, (len(TERMS),)."""
+    rate, distortion = rate.mean(), distortion.mean()
+    return torch.stack([-distortion - rate, rate, distortion, loss])

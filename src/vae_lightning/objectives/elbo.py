@@ -1,5 +1,6 @@
 """The evidence lower bound."""
 
+import torch
 from torch import Tensor, nn
 
 from vae_lightning.checks import at_least
@@ -38,6 +39,6 @@ class ELBO(nn.Module):
         Shape:
             returns a scalar, and scalars by name.
         """
-        loss = (trace.distortion + self.beta * trace.rate).mean()
+        loss = torch.add(trace.distortion, trace.rate, alpha=self.beta).mean()
         auxiliary = {name: values.mean() for name, values in trace.auxiliary.items()}
-        return loss + sum(auxiliary.values()), auxiliary
+        return sum(auxiliary.values(), start=loss), auxiliary
