@@ -25,7 +25,7 @@ PIXELS = [0.0, 0.3, 0.99, 1.0]
 
 def linear_head(features: int, latent_dim: int) -> posteriors.DiagonalNormal:
     torch.manual_seed(0)
-    return posteriors.DiagonalNormal(features, latent_dim).double()
+    return posteriors.DiagonalNormal(features, latent_dim, scale="log_variance").double()
 
 
 def encode_nothing(_: Tensor) -> Distribution:
@@ -151,7 +151,9 @@ def test_bernoulli_image_samples_have_the_mean_of_the_pixels() -> None:
 
 def test_bernoulli_likelihood_sums_to_one_over_all_binary_images() -> None:
     torch.manual_seed(0)
-    likelihood = likelihoods.Bernoulli(3, (1, 2, 3)).double()(torch.randn(2, 3).double())
+    likelihood = likelihoods.Bernoulli(3, (1, 2, 3), start_at_mean=False).double()(
+        torch.randn(2, 3).double()
+    )
     images = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 6).double()
     log_prob = likelihood.log_prob(images.reshape(64, 1, 1, 2, 3))  # (64, B)
     torch.testing.assert_close(log_prob.exp().sum(0), torch.ones(2).double())
@@ -162,9 +164,9 @@ def test_bernoulli_likelihood_sums_to_one_over_all_binary_images() -> None:
 
 def test_normal_likelihood_at_the_root_of_one_half_is_minus_the_summed_squared_error() -> None:
     torch.manual_seed(0)
-    likelihood = likelihoods.Normal(3, (1, 2, 3), scale=math.sqrt(0.5)).double()(
-        torch.randn(4, 3).double()
-    )
+    likelihood = likelihoods.Normal(
+        3, (1, 2, 3), start_at_mean=False, scale=math.sqrt(0.5)
+    ).double()(torch.randn(4, 3).double())
     x = torch.rand(4, 1, 2, 3).double()
     squared_error = ((x - likelihood.mean) ** 2).sum((1, 2, 3))
     constant = -6 * 0.5 * math.log(math.pi)
@@ -173,14 +175,16 @@ def test_normal_likelihood_at_the_root_of_one_half_is_minus_the_summed_squared_e
 
 @pytest.mark.parametrize("scale", [0.1, 2.0])
 def test_normal_likelihood_has_the_scale_that_was_asked_for(scale: float) -> None:
-    likelihood = likelihoods.Normal(3, (1, 1, 1), scale=scale)(torch.zeros(1, 3))
+    likelihood = likelihoods.Normal(3, (1, 1, 1), start_at_mean=False, scale=scale)(
+        torch.zeros(1, 3)
+    )
     assert likelihood.stddev.item() == pytest.approx(scale)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
 def test_normal_likelihood_refuses_a_scale_that_is_none(scale: float) -> None:
     with pytest.raises(ValueError, match=f"^scale={scale} is out of range"):
-        likelihoods.Normal(3, (1, 1, 1), scale=scale)
+        likelihoods.Normal(3, (1, 1, 1), start_at_mean=False, scale=scale)
 
 
 # -- the rate -------------------------------------------------------------------------------------
@@ -334,7 +338,9 @@ def test_prior_density_integrates_to_one(option: str) -> None:
 
 def test_normal_likelihood_integrates_to_one() -> None:
     torch.manual_seed(0)
-    likelihood = likelihoods.Normal(3, (1, 1, 1), scale=0.3).double()(torch.randn(2, 3).double())
+    likelihood = likelihoods.Normal(3, (1, 1, 1), start_at_mean=False, scale=0.3).double()(
+        torch.randn(2, 3).double()
+    )
     grid = torch.linspace(-8, 8, 8001, dtype=torch.float64)
     mass = integral(likelihood.log_prob(grid[:, None, None, None, None]), grid)
     torch.testing.assert_close(mass, torch.ones(2).double(), rtol=1e-10, atol=0)

@@ -77,10 +77,11 @@ def tiny_vae(
             image_shape=image_shape,
             latent_dim=latent_dim,
             encoder=partial(MLPEncoder, hidden=hidden, activation="tanh", input_range=input_range),
-            posterior=DiagonalNormal,
+            posterior=partial(DiagonalNormal, scale="log_variance"),
             prior=StandardNormal,
             decoder=partial(MLPDecoder, hidden=hidden, activation="tanh"),
-            likelihood=likelihood,
+            likelihood=partial(likelihood, start_at_mean=False),
+            initialization="torch",
         )
 
 

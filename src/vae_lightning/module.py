@@ -82,6 +82,9 @@ class VAEModule(LightningModule):
         else:
             # A stream for each process; a process that resumes must not draw the old noise again.
             torch.manual_seed(self.seed + 7919 * self.global_rank + self.global_step)
+        datamodule = getattr(self.trainer, "datamodule", None)  # plain loaders know no mean
+        if self.global_step == 0 and datamodule is not None:
+            self.model.see_mean(datamodule.mean_image().to(self.device))
         self._resumed_state = None
         self._started = time.perf_counter()
         self.images_trained = 0

@@ -150,6 +150,11 @@ class ImageDataModule(LightningDataModule):
         images, labels = self._splits[split]
         return images[:count].to(torch.float32).div_(255), labels[:count]
 
+    def mean_image(self) -> Tensor:
+        """The mean of the training images, (C, H, W), in [0, 1]."""
+        images, _ = self._splits["train"]
+        return images.sum(0, dtype=torch.int64).to(torch.float32) / (255 * len(images))
+
     @property
     def class_names(self) -> Sequence[str]:
         """What each label means."""

@@ -1,19 +1,23 @@
 """Posteriors: from the encoder's features to q(z|x)."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
+from torch.nn import functional as F
 
 
 class DiagonalNormal(nn.Module):
     r"""A normal distribution with independent dimensions.
 
-    .. math:: q(z|x) = \prod_j \mathcal{N}(z_j \mid \mu_j(x), \sigma_j^2(x)),
-              \quad \log \sigma^2 \text{ linear in the features}
+    .. math:: q(z|x) = \prod_j \mathcal{N}(z_j \mid \mu_j(x), \sigma_j^2(x))
 
     Args:
         in_features: F, number of features that the encoder gives.
         latent_dim: D, number of latent dimensions.
+        scale: what of the standard deviation is linear in the features: `log_variance`,
+            `log_scale`, or what its `softplus` is taken of.
 
     Shape:
         features (B, F); returns a distribution of batch shape (B,) and event shape (D,).
@@ -22,11 +26,22 @@ class DiagonalNormal(nn.Module):
         Kingma and Welling, "Auto-Encoding Variational Bayes", 2014.
     """
 
-    def __init__(self, in_features: int, latent_dim: int) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        latent_dim: int,
+        scale: Literal["log_variance", "log_scale", "softplus"],
+    ) -> None:
         super().__init__()
+        self.scale = scale
         self.head = nn.Linear(in_features, 2 * latent_dim)
 
     def forward(self, features: Tensor) -> Distribution:
-        mean, log_variance = self.head(features).chunk(2, dim=-1)  # (B, D) each
-        normal = Normal(mean, torch.exp(0.5 * log_variance), validate_args=False)
-        return Independent(normal, 1, validate_args=False)
+        mean, free = self.head(features).chunk(2, dim=-1)  # (B, D) each
+        if self.scale == "log_variance":
+            scale = torch.exp(0.5 * free)
+        elif self.scale == "log_scale":
+            scale = torch.exp(free)
+        else:
+            scale = F.softplus(free)
+        return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)

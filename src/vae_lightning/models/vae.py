@@ -1,12 +1,14 @@
 """The variational autoencoder with one stochastic layer."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lightning.checks import all_at_least, at_least
+from vae_lightning.distributions.likelihoods import Likelihood
 from vae_lightning.models.trace import Latent, Trace
 
 
@@ -26,6 +28,8 @@ class VAE(nn.Module):
         prior: makes p(z), from `latent_dim`.
         decoder: makes the network from latents to features, from `latent_dim`.
         likelihood: makes the head to p(x|z), from `in_features` and `image_shape`.
+        initialization: of the linear layers: `torch` keeps what torch does; `glorot_uniform` draws
+            weights after Glorot and Bengio (2010) and sets biases to zero.
 
     Raises:
         ValueError: `latent_dim` below 1, or an image shape that is not three sizes of at least 1.
@@ -44,7 +48,8 @@ class VAE(nn.Module):
         posterior: Callable[..., nn.Module],
         prior: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
-        likelihood: Callable[..., nn.Module],
+        likelihood: Callable[..., Likelihood],
+        initialization: Literal["torch", "glorot_uniform"],
     ) -> None:
         super().__init__()
         at_least("latent_dim", latent_dim, 1)
@@ -57,9 +62,18 @@ class VAE(nn.Module):
         self.posterior = posterior(in_features=self.encoder.out_features, latent_dim=latent_dim)
         self.prior = prior(latent_dim=latent_dim)
         self.decoder = decoder(latent_dim=latent_dim)
-        self.likelihood = likelihood(
+        self.likelihood: Likelihood = likelihood(
             in_features=self.decoder.out_features, image_shape=self.image_shape
         )
+        if initialization == "glorot_uniform":
+            for part in self.modules():
+                if isinstance(part, nn.Linear):
+                    nn.init.xavier_uniform_(part.weight)
+                    nn.init.zeros_(part.bias)
+
+    def see_mean(self, mean: Tensor) -> None:
+        """Take in the mean training image, (C, H, W), before training starts."""
+        self.likelihood.see_mean(mean)
 
     def encode(self, x: Tensor) -> Distribution:
         """Infer q(z|x).
