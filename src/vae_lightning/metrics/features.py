@@ -33,8 +33,8 @@ SHORT = 12
 class FeatureClassifier(nn.Module):
     """Two strided convolutions and a dense layer, whose output is the features, and a last layer.
 
-    Features are what the last layer sees, after the rectifier: directions that the classifier
-    ignores do not count as differences between images.
+    Features are what the last layer sees. Units are exponential-linear, because of rectified ones
+    nearly half fell silent on MNIST, and a feature that is always 0 tells no images apart.
 
     Args:
         image_shape: (C, H, W).
@@ -55,12 +55,12 @@ class FeatureClassifier(nn.Module):
         positions = -(-height // 4) * -(-width // 4)
         self.body = nn.Sequential(
             nn.Conv2d(channels, first, 3, stride=2, padding=1),
-            nn.ReLU(),
+            nn.ELU(),
             nn.Conv2d(first, second, 3, stride=2, padding=1),
-            nn.ReLU(),
+            nn.ELU(),
             nn.Flatten(),
             nn.Linear(second * positions, self.num_features),
-            nn.ReLU(),
+            nn.ELU(),
         )
         self.head = nn.Linear(self.num_features, num_classes)
         self.test_accuracy = float("nan")
