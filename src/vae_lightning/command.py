@@ -121,7 +121,7 @@ def _checked(
 
     for job in _jobs(config_name, flags):
         config = _compose(config_name, flags, [*job, "paths.run_dir=unused"])
-        choice = config.hydra.runtime.choices.data
+        choice = config.hydra.runtime.choices.get("data")
         OmegaConf.set_struct(config, False)
         config.pop("hydra")
         plain = to_container(config)

@@ -7,6 +7,7 @@ import difflib
 import inspect
 import types
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -36,8 +37,11 @@ def compose(config_name: str, overrides: Sequence[str] = (), with_hydra: bool = 
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
 
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+    # Inside a job Hydra knows where to look, in the folder of `--config-dir` too.
+    running = GlobalHydra.instance().is_initialized()
+    with nullcontext() if running else initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return hydra_compose(config_name, list(overrides), return_hydra_config=with_hydra)
 
 

@@ -9,7 +9,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
 
+from vae_lightning.data import ImageDataModule
 from vae_lightning.distributions.likelihoods import Bernoulli
+from vae_lightning.metrics.latents import Score, usage
+from vae_lightning.models import VAE
 from vae_lightning.module import TERMS
 
 if TYPE_CHECKING:
@@ -33,7 +36,15 @@ def introduce(run: "Run") -> None:
     )
 
 
-def metrics_of(trainer: Trainer) -> dict[str, float]:
+def latent_usage(run: "Run") -> dict[str, Score]:
+    """How the test images use the latent dimensions, by tag; see `metrics.latents.usage`."""
+    images = run.datamodule.images("test", run.datamodule.num_images["test"])[0]
+    device = run.trainer.strategy.root_device
+    scores = usage(run.module.model.to(device).eval(), images.to(device))
+    return {f"test/{name}": value for name, value in scores.items()}
+
+
+def metrics_of(trainer: Trainer) -> dict[str, Score]:
     """The latest value of each metric, by its tag; without those of single steps."""
     return {
         tag: float(value)
@@ -43,7 +54,7 @@ def metrics_of(trainer: Trainer) -> dict[str, float]:
 
 
 def conclude(
-    run: "Run", config: dict[str, Any], metrics: dict[str, float], checkpoint: str | None
+    run: "Run", config: dict[str, Any], metrics: dict[str, Score], checkpoint: str | None
 ) -> None:
     """Write `metrics.json` and the hyperparameters, and print the closing table."""
     if not run.trainer.is_global_zero:
@@ -52,7 +63,7 @@ def conclude(
     facts = {
         "data": run.datamodule.name,
         "binarize": run.datamodule.binarize,
-        "bound": _bound(run),
+        "bound": bound_name(run.datamodule, run.module.model),
         "seed": config["seed"],
         "epochs": run.trainer.current_epoch,
         "device": str(run.trainer.strategy.root_device),
@@ -97,21 +108,20 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _bound(run: "Run") -> str:
-    grey = run.datamodule.binarize == "none"
-    if grey and isinstance(run.module.model.likelihood, Bernoulli):
-        return SOFT_BOUND
-    return "evidence lower bound"
+def bound_name(data: ImageDataModule, model: VAE) -> str:
+    """What the elbo of a model on some data is: a bound, or only the loss of a script."""
+    grey = data.binarize == "none"
+    return SOFT_BOUND if grey and isinstance(model.likelihood, Bernoulli) else "bound on log p(x)"
 
 
-def _short(path: str) -> Path:
+def short(path: str) -> Path:
     """Relative to where the command runs, where it lies below."""
     here = Path.cwd()
     return Path(path).relative_to(here) if Path(path).is_relative_to(here) else Path(path)
 
 
 def _print_table(
-    run: "Run", config: dict[str, Any], metrics: dict[str, float], checkpoint: str | None
+    run: "Run", config: dict[str, Any], metrics: dict[str, Score], checkpoint: str | None
 ) -> None:
     console = Console(highlight=False)
     stage = "test" if config["test"] else "val"
@@ -120,15 +130,20 @@ def _print_table(
     for name in ("elbo", "rate", "distortion"):
         if (value := metrics.get(f"{stage}/{name}")) is not None:
             table.add_row(f"{stage} {name}", f"{value:.2f}", "nats per image")
+    if (active := metrics.get(f"{stage}/active_units")) is not None:
+        table.add_row("active units", f"{active:.0f}", "latent dimensions")
     if "seconds" in metrics:
         table.add_row("training", f"{metrics['seconds']:.1f}", "seconds")
         table.add_row("speed", f"{metrics['images_per_second']:,.0f}", "images per second")
     console.print()
     console.print(table)
-    console.print(f"\n{run.datamodule.source.title}, {_bound(run)}", soft_wrap=True)
-    console.print(f"run         {_short(config['paths']['run_dir'])}", soft_wrap=True)
+    console.print(
+        f"\n{run.datamodule.source.title}, {bound_name(run.datamodule, run.module.model)}",
+        soft_wrap=True,
+    )
+    console.print(f"run         {short(config['paths']['run_dir'])}", soft_wrap=True)
     if checkpoint:
-        console.print(f"checkpoint  {_short(checkpoint)}", soft_wrap=True)
+        console.print(f"checkpoint  {short(checkpoint)}", soft_wrap=True)
     if run.trainer.loggers:
         output_dir = config["paths"]["output_dir"]
         console.print(f"look        tensorboard --logdir {output_dir}", soft_wrap=True)

@@ -27,6 +27,7 @@ class Options(TypedDict):
     seed: int
     train: bool
     test: bool
+    evaluate: bool
     ckpt_path: str | None
     data_fallback: str | None
 
@@ -81,7 +82,7 @@ def build(config: dict[str, Any]) -> Run:
     if not 0 <= config["seed"] < 2**32:
         raise ConfigError(f"seed={config['seed']} is out of range: it must be from 0 to 2**32 - 1")
 
-    _settle_lightning()
+    settle_lightning()
     from lightning import seed_everything
 
     from vae_lightning.module import VAEModule
@@ -145,12 +146,13 @@ def train(config: dict[str, Any]) -> float | None:
     """
     from vae_lightning import report
     from vae_lightning.checkpoint import find
+    from vae_lightning.metrics.latents import Score
 
     run = build(config)
     module, datamodule, trainer = run.module, run.datamodule, run.trainer
     checkpoint = find(config["ckpt_path"]) if config["ckpt_path"] is not None else None
     report.introduce(run)
-    metrics: dict[str, float] = {}
+    metrics: dict[str, Score] = {}
     best_score = None
     if config["train"]:
         fit(run, checkpoint)
@@ -165,7 +167,12 @@ def train(config: dict[str, Any]) -> float | None:
     if config["test"]:
         trainer.test(module, datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False)
         metrics.update(report.metrics_of(trainer))
+        metrics.update(report.latent_usage(run))
     report.conclude(run, config, metrics, str(checkpoint) if checkpoint else None)
+    if config["evaluate"] and checkpoint:
+        from vae_lightning.evaluate import evaluate_run
+
+        evaluate_run(str(checkpoint), config)
     return best_score
 
 
@@ -207,7 +214,7 @@ def _check_fit(config: dict[str, Any]) -> None:
                 )
 
 
-def _settle_lightning() -> None:
+def settle_lightning() -> None:
     """Keep Lightning's advice to programmers from the users of a command."""
     import lightning.pytorch  # sets what is set anew here  # noqa: F401
 

@@ -150,6 +150,15 @@ class ImageDataModule(LightningDataModule):
         images, labels = self._splits[split]
         return images[:count].to(torch.float32).div_(255), labels[:count]
 
+    def evaluated(self, split: str) -> Split:
+        """All images of a split as evaluation sees them: binarised once, whatever training does.
+
+        Shape:
+            returns images uint8 (N, C, H, W) and labels int64 (N,).
+        """
+        images, labels = self._splits[split]
+        return self._drawn(images, labels, stream=3) if split == "train" else (images, labels)
+
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
         images, _ = self._splits["train"]

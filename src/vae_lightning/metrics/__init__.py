@@ -1,5 +1,6 @@
 """Metrics: torchmetrics that average over images and processes."""
 
 from vae_lightning.metrics.image_average import ImageAverage
+from vae_lightning.metrics.likelihood import ImageBounds
 
-__all__ = ["ImageAverage"]
+__all__ = ["ImageAverage", "ImageBounds"]

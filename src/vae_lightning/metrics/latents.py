@@ -7,7 +7,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from vae_lightning.distributions.divergence import rate_per_dimension
 from vae_lightning.randomness import fixed_noise
+
+# A figure, or one for each latent dimension.
+Score = float | list[float]
 
 ACTIVE_VARIANCE = 0.01
 NEIGHBORS = 5
@@ -42,6 +46,26 @@ def active_units(posterior_means: Tensor) -> int:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
     """
     return int((posterior_means.var(0, correction=0) > ACTIVE_VARIANCE).sum())
+
+
+@torch.no_grad()
+def usage(model: LatentVariableModel, images: Tensor) -> dict[str, Score]:
+    """How much some images use the latent dimensions.
+
+    Shape:
+        images: (N, C, H, W) in [0, 1].
+
+    Returns:
+        `active_units`, and where posterior and prior factorise over the dimensions,
+        `rate_per_dimension`, in nats: D numbers, the means over the images.
+    """
+    posteriors = [model.encode(part) for part in images.split(_ENCODED)]
+    means = torch.cat([posterior.mean for posterior in posteriors])
+    scores: dict[str, Score] = {"active_units": float(active_units(means))}
+    rates = [rate_per_dimension(q, model.prior_distribution()) for q in posteriors]
+    if known := [rate for rate in rates if rate is not None]:
+        scores["rate_per_dimension"] = torch.cat(known).mean(0).tolist()
+    return scores
 
 
 @torch.no_grad()

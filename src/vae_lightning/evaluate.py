@@ -1,0 +1,107 @@
+"""Measure a trained model: `python -m vae_lightning.evaluate ckpt_path=<file or run folder>`."""
+
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_type_hints
+
+from vae_lightning import command
+from vae_lightning.checks import at_least
+from vae_lightning.config import check_type, compose, instantiate, nearest, to_container
+from vae_lightning.errors import ConfigError
+
+if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
+    from vae_lightning.data import ImageDataModule
+
+PARTS = ("likelihood", "latents", "samples")
+
+
+class Options(TypedDict):
+    """The keys of the section `evaluate`, with their types."""
+
+    parts: list[Literal["likelihood", "latents", "samples"]]
+    split: Literal["test", "val", "train"]
+    num_samples: int
+    num_images: int | None
+
+
+def check(config: dict[str, Any]) -> None:
+    """Refuse what cannot be evaluated: nothing is fetched or written.
+
+    Raises:
+        ConfigError: a key, type or value that does not fit.
+        CheckpointError: `ckpt_path` is no checkpoint.
+    """
+    from vae_lightning.checkpoint import load
+    from vae_lightning.train import settle_lightning
+
+    settle_lightning()
+    options = config["evaluate"]
+    hints = get_type_hints(Options)
+    for key in options:
+        if key not in hints:
+            raise ConfigError(f"evaluate.{key} is not an option: {nearest(key, hints)}")
+    for key, hint in hints.items():
+        check_type(options.get(key), hint, f"evaluate.{key}")
+    try:
+        at_least("evaluate.num_samples", options["num_samples"], 1)
+        if options["num_images"] is not None:
+            at_least("evaluate.num_images", options["num_images"], 2)
+        check_type(config["seed"], int, "seed")
+        at_least("seed", config["seed"], 0)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if not options["parts"]:
+        raise ConfigError(f"evaluate.parts is empty: name some of {', '.join(PARTS)}")
+    check_type(config["ckpt_path"], str | None, "ckpt_path")
+    if config["ckpt_path"] is None:
+        raise ConfigError("ckpt_path is missing: name a checkpoint or the folder of a run")
+    load(config["ckpt_path"])
+    data = datamodule_of(config)
+    if data.num_images[options["split"]] == 0:
+        raise ConfigError(f"evaluate.split={options['split']} holds no images in this run")
+    instantiate(config["trainer"], "trainer", logger=False, enable_checkpointing=False)
+
+
+def datamodule_of(config: dict[str, Any], **changes: Any) -> "ImageDataModule":
+    """The data that a checkpoint was trained on, looked for where the configuration says."""
+    from vae_lightning.checkpoint import read
+
+    changes |= {key: value for key, value in config["data"].items() if value is not None}
+    return instantiate(read(config["ckpt_path"])["config"]["data"] | changes, "data")
+
+
+def evaluate(config: dict[str, Any]) -> float | None:
+    """Measure, write and report, as a configuration says.
+
+    Args:
+        config: resolved, plain dicts and lists.
+
+    Returns:
+        `nll` of the split, in nats, where it was asked for.
+    """
+    from vae_lightning.evaluation import run
+
+    return run(config)
+
+
+def evaluate_run(checkpoint: str, run: dict[str, Any]) -> float | None:
+    """Measure the checkpoint of a training run with the settings of `conf/evaluate.yaml`.
+
+    Args:
+        checkpoint: the file.
+        run: the run's resolved configuration; its trainer and its folder are used.
+    """
+    from omegaconf import OmegaConf
+
+    folder = f"{run['paths']['run_dir']}/evaluation"
+    composed = compose("evaluate", [f"paths.run_dir='{folder}'"])
+    OmegaConf.set_struct(composed, False)
+    config = to_container(composed)
+    config |= {"ckpt_path": checkpoint, "trainer": run["trainer"]}
+    return evaluate(config)
+
+
+def main() -> None:
+    command.run("evaluate", check=check, task=evaluate)
+
+
+if __name__ == "__main__":
+    main()

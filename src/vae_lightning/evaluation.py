@@ -1,0 +1,319 @@
+"""What a model is worth: bounds on its evidence, its latent variables, its pictures."""
+
+import json
+import math
+import platform
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from vae_lightning.callbacks.drawings import grid
+from vae_lightning.checkpoint import find, load, read
+from vae_lightning.config import instantiate
+from vae_lightning.data import ImageDataModule
+from vae_lightning.data.batches import Batch, ResidentBatches
+from vae_lightning.evaluate import datamodule_of
+from vae_lightning.metrics import ImageBounds
+from vae_lightning.metrics.features import feature_classifier
+from vae_lightning.metrics.latents import Score, probe_accuracy, rate_decomposition, usage
+from vae_lightning.metrics.likelihood import BOUNDS
+from vae_lightning.metrics.samples import reconstruction_quality, sample_quality
+from vae_lightning.models import VAE
+from vae_lightning.randomness import fixed_noise
+from vae_lightning.report import bound_name, short
+from vae_lightning.train import settle_lightning
+
+# Images between two steps of the progress bar.
+_BATCH = 20
+
+
+class BoundsModule(LightningModule):
+    """Computes the bounds of each image, shared out among the processes of a Trainer."""
+
+    def __init__(self, model: VAE, images: Tensor, num_samples: int, seed: int) -> None:
+        super().__init__()
+        self.model = model
+        self.images = images
+        self.metric = ImageBounds(num_samples, seed)
+        self.bounds = torch.empty(0)
+
+    def test_dataloader(self) -> ResidentBatches:
+        process = (self.trainer.global_rank, self.trainer.world_size)
+        labels = torch.arange(len(self.images))  # the place of each image in the split
+        return ResidentBatches(self.images, labels, _BATCH, process=process)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        images, places = batch
+        self.metric.update(self.model, images, places)
+
+    def on_test_epoch_end(self) -> None:
+        self.bounds = self.metric.compute().cpu()
+
+
+def run(config: dict[str, Any]) -> float | None:
+    """Measure a checkpoint, write `metrics.json`, scalars and pictures, and print a table.
+
+    Args:
+        config: resolved, of `conf/evaluate.yaml`.
+
+    Returns:
+        `nll` of the split, in nats, where it was asked for.
+    """
+    settle_lightning()
+    options = config["evaluate"]
+    model = load(config["ckpt_path"])
+    data = datamodule_of(config)
+    data.prepare_data()
+    data.setup("test")
+    images, labels = data.evaluated(options["split"])
+    images, labels = images[: options["num_images"]], labels[: options["num_images"]]
+    trainer: Trainer = instantiate(
+        config["trainer"], "trainer", logger=False, enable_checkpointing=False, callbacks=_bar()
+    )
+    Console(highlight=False).print(
+        f"[bold]{data.source.title}[/], {len(images):,} images of the {options['split']} split · "
+        f"{find(config['ckpt_path'])}",
+        soft_wrap=True,
+    )
+    scores: dict[str, Score] = {}
+    seconds: dict[str, float] = {}
+    pictures: dict[str, Tensor] = {}
+    bounds = space = None
+
+    started = time.perf_counter()
+    if "likelihood" in options["parts"]:
+        module = BoundsModule(model, images, options["num_samples"], config["seed"])
+        trainer.test(module, verbose=False)
+        bounds = module.bounds
+        scores |= likelihood_scores(bounds, math.prod(model.image_shape))
+        seconds["likelihood"] = time.perf_counter() - started
+    if not trainer.is_global_zero:
+        return None
+
+    device = trainer.strategy.root_device
+    model = model.to(device).eval()
+    shown = images.to(device, torch.float32) / 255
+    if "latents" in options["parts"]:
+        started = time.perf_counter()
+        scores |= latent_scores(model, data, shown, labels, config["seed"])
+        seconds["latents"] = time.perf_counter() - started
+    if "samples" in options["parts"]:
+        started = time.perf_counter()
+        found, pictures, space = sample_scores(config, model, shown, bounds)
+        scores |= found
+        seconds["samples"] = time.perf_counter() - started
+
+    tagged = {f"{options['split']}/{name}": value for name, value in scores.items()}
+    protocol = _protocol(config, data, model, len(images), device)
+    protocol |= {"feature_space": space, "seconds": seconds}
+    _write(Path(config["paths"]["run_dir"]), tagged, protocol, pictures)
+    _print(scores, protocol, config)
+    nll = scores.get("nll")
+    return nll if isinstance(nll, float) else None
+
+
+def likelihood_scores(bounds: Tensor, num_pixels: int) -> dict[str, float]:
+    """Means over the images of what `ImageBounds` computed.
+
+    Shape:
+        bounds (N, len(BOUNDS)).
+    """
+    means = dict(zip(BOUNDS, bounds.mean(0).tolist(), strict=True))
+    nll = bounds[:, 0]
+    return {
+        "nll": means["nll"],
+        "nll_standard_error": float(nll.std() / math.sqrt(len(nll))),
+        "bits_per_dimension": means["nll"] / (num_pixels * math.log(2)),
+        **{name: means[name] for name in BOUNDS[1:]},
+    }
+
+
+@torch.no_grad()
+def latent_scores(
+    model: VAE, data: ImageDataModule, images: Tensor, labels: Tensor, seed: int
+) -> dict[str, Score]:
+    """What the latent variables of some images hold; see `metrics.latents`.
+
+    Shape:
+        images float32 (N, C, H, W) in [0, 1]; labels int64 (N,).
+    """
+    scores = usage(model, images)
+    scores |= rate_decomposition(model, images, seed)
+    train_images, train_labels = data.evaluated("train")
+    train_means = _means(model, train_images.to(images.device, torch.float32) / 255)
+    scores |= probe_accuracy(
+        train_means.cpu(), train_labels.cpu(), _means(model, images).cpu(), labels.cpu()
+    )
+    return scores
+
+
+@torch.no_grad()
+def sample_scores(
+    config: dict[str, Any], model: VAE, images: Tensor, bounds: Tensor | None
+) -> tuple[dict[str, Score], dict[str, Tensor], str]:
+    """How good reconstructions and samples are, the pictures of both, and the feature space.
+
+    Shape:
+        images float32 (N, C, H, W) in [0, 1]; bounds (N, len(BOUNDS)); the pictures are uint8
+        (3, H', W').
+    """
+    # Samples are mean images, so they are compared with the images before any binarisation.
+    options = config["evaluate"]
+    grey = datamodule_of(config, binarize="none")
+    grey.setup("test")
+    classifier = feature_classifier(
+        str(grey.name),
+        *grey.evaluated("train"),
+        *grey.evaluated("test"),
+        num_classes=len(grey.class_names),
+        folder=grey.root / "features",
+    ).to(images.device)
+    real = grey.evaluated(options["split"])[0][: len(images)].to(images.device, torch.float32) / 255
+    with fixed_noise(config["seed"], images.device):
+        samples = torch.cat([model.sample(len(part)) for part in images.split(1000)])
+    reconstructions = torch.cat([model.reconstruct(part) for part in images.split(1000)])
+    # Means of normal pixels may lie beyond black and white.
+    samples, reconstructions = samples.clamp(0, 1), reconstructions.clamp(0, 1)
+    scores: dict[str, Score] = {
+        **reconstruction_quality(images, reconstructions),
+        **sample_quality(real, samples, classifier),
+        "feature_space_accuracy": classifier.test_accuracy,
+    }
+    pictures = {
+        "reconstructions": _pairs(images[:32], reconstructions[:32]),
+        "samples": grid(samples[:64], 8),
+    }
+    if bounds is not None:
+        worst = bounds[:, 0].argsort(descending=True)[:32].to(images.device)
+        pictures["worst_explained"] = _pairs(images[worst], reconstructions[worst])
+    return scores, pictures, classifier.space
+
+
+def _means(model: VAE, images: Tensor) -> Tensor:
+    return torch.cat([model.encode(part).mean.flatten(1) for part in images.split(5000)])
+
+
+def _pairs(images: Tensor, reconstructions: Tensor, columns: int = 8) -> Tensor:
+    """Rows of images, each above the row of their reconstructions."""
+    count = len(images) // columns * columns or len(images)
+    rows = zip(images[:count].split(columns), reconstructions[:count].split(columns), strict=True)
+    return grid(torch.cat([torch.cat(pair) for pair in rows]), min(columns, count))
+
+
+def _bar() -> list[Any]:
+    from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
+
+    terminal = Console().is_terminal
+    return [RichProgressBar(refresh_rate=5)] if terminal else [TQDMProgressBar(refresh_rate=0)]
+
+
+def _protocol(
+    config: dict[str, Any], data: ImageDataModule, model: VAE, num_images: int, device: torch.device
+) -> dict[str, Any]:
+    """Everything that has to be the same for the numbers to be the same."""
+    content = read(config["ckpt_path"])
+    packages = (
+        "vae-lightning",
+        "torch",
+        "torchvision",
+        "lightning",
+        "torchmetrics",
+        "scikit-learn",
+    )
+    options = config["evaluate"]
+    return {
+        "data": data.name,
+        "split": options["split"],
+        "images": num_images,
+        "binarize": data.binarize,
+        "binarization_seed": data.protocol_seed,
+        "bound": bound_name(data, model),
+        "num_samples": options["num_samples"],
+        "seed": config["seed"],
+        "checkpoint": str(find(config["ckpt_path"])),
+        "epoch": content["epoch"],
+        "step": content["global_step"],
+        "training_seed": content["config"]["seed"],
+        "device": str(device),
+        "precision": str(config["trainer"]["precision"]),
+        "threads": torch.get_num_threads(),
+        "date": date.today().isoformat(),
+        "versions": {name: version(name) for name in packages}
+        | {"python": platform.python_version()},
+    }
+
+
+def _write(
+    folder: Path,
+    scores: dict[str, Score],
+    protocol: dict[str, Any],
+    pictures: dict[str, Tensor],
+) -> None:
+    from torchvision.io import write_png
+
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({**dict(sorted(scores.items())), "protocol": protocol}, indent=2)
+    (folder / "metrics.json").write_text(content + "\n")
+    writer = SummaryWriter(str(folder))
+    for tag, value in scores.items():
+        if isinstance(value, float):
+            writer.add_scalar(tag, value, protocol["step"])
+    for name, picture in pictures.items():
+        (folder / "pictures").mkdir(exist_ok=True)
+        write_png(picture, str(folder / "pictures" / f"{name}.png"))
+        writer.add_image(f"{protocol['split']}/{name}", picture, protocol["step"])
+    writer.close()
+
+
+# What is shown, in this order: name, unit, digits.
+_ROWS = (
+    ("nll", "nats per image", 2),
+    ("bits_per_dimension", "bits", 4),
+    ("elbo", "nats per image", 2),
+    ("rate", "nats per image", 2),
+    ("distortion", "nats per image", 2),
+    ("active_units", "latent dimensions", 0),
+    ("mutual_information", "nats, at most {mutual_information_bound:.2f}", 2),
+    ("marginal_kl", "nats", 2),
+    ("total_correlation", "nats", 2),
+    ("dimension_wise_kl", "nats", 2),
+    ("knn_accuracy", "of labels, from posterior means", 4),
+    ("linear_probe_accuracy", "of labels, from posterior means", 4),
+    ("mse", "per pixel", 4),
+    ("ssim", "of 1", 4),
+    ("frechet_distance", "in a classifier's features, no FID", 2),
+    ("precision", "of the samples look real", 4),
+    ("recall", "of the images are covered", 4),
+)
+
+
+def _print(scores: dict[str, Score], protocol: dict[str, Any], config: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    table = Table(protocol["split"], "value", "unit", show_edge=False)
+    table.columns[1].justify = "right"
+    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+    for name, unit, digits in _ROWS:
+        if name in numbers:
+            label = name.replace("_", " ")
+            if name == "nll":
+                label = f"nll, K = {protocol['num_samples']:,}"
+                unit += f", ± {numbers['nll_standard_error']:.2f} over images"
+            table.add_row(label, f"{numbers[name]:.{digits}f}", unit.format(**numbers))
+    console.print()
+    console.print(table)
+    spent = ", ".join(f"{part} {value:.0f} s" for part, value in protocol["seconds"].items())
+    console.print(
+        f"\n{protocol['data']}, binarize={protocol['binarize']}, {protocol['bound']}",
+        soft_wrap=True,
+    )
+    console.print(f"seconds     {spent}", soft_wrap=True)
+    console.print(f"results     {short(config['paths']['run_dir'])}", soft_wrap=True)

@@ -1,0 +1,96 @@
+"""What a model says of each image: importance-weighted and evidence lower bounds."""
+
+import math
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from vae_lightning.models import VAE
+from vae_lightning.randomness import fixed_noise
+
+BOUNDS = ("nll", "elbo", "rate", "distortion")
+
+# Posterior samples decoded at once: memory does not grow with K. A part of the protocol and not an
+# option, since so many are drawn from an image's stream of noise at a time. Larger blocks leave the
+# processor's caches.
+_BLOCK = 1000
+
+
+@torch.no_grad()
+def bounds_of(model: VAE, image: Tensor, num_samples: int) -> Tensor:
+    r"""Bounds on the evidence of one image, from K samples of torch's generator.
+
+    .. math:: -\log p(x) \le -\mathbb{E} \Big[ \log \frac{1}{K} \sum_{k=1}^K
+              \frac{p(x, z_k)}{q(z_k|x)} \Big], \quad z_k \sim q(z|x)
+
+    Args:
+        model: in evaluation mode.
+        image: (1, C, H, W), in [0, 1].
+        num_samples: K.
+
+    Shape:
+        returns (len(BOUNDS),), in nats: the importance-weighted bound `nll`, and the means over the
+        samples of elbo, rate and distortion.
+
+    References:
+        Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
+    """
+    log_total = torch.full((), -math.inf, dtype=torch.float64, device=image.device)
+    sums = torch.zeros(3, dtype=torch.float64, device=image.device)
+    for start in range(0, num_samples, _BLOCK):
+        trace = model(image, min(_BLOCK, num_samples - start))
+        log_total = torch.logaddexp(log_total, trace.log_weight.double().logsumexp(0).squeeze())
+        terms = torch.stack([trace.elbo, trace.rate, trace.distortion])  # (3, K, 1)
+        sums += terms.sum((1, 2), dtype=torch.float64)
+    nll = math.log(num_samples) - log_total
+    return torch.cat([nll[None], sums / num_samples])
+
+
+class ImageBounds(Metric):
+    """The bounds of each image of a split, and their means over the images.
+
+    Each image has a stream of noise of its own, so the numbers are the same however the images are
+    spread over batches and processes.
+
+    Args:
+        num_samples: K, posterior samples for each image.
+        seed: of the noise.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+
+    indices: list[Tensor]
+    bounds: list[Tensor]
+
+    def __init__(self, num_samples: int, seed: int) -> None:
+        super().__init__()
+        self.num_samples = num_samples
+        self.seed = seed
+        self.add_state("indices", default=[], dist_reduce_fx="cat")
+        self.add_state("bounds", default=[], dist_reduce_fx="cat")
+
+    def update(self, model: VAE, images: Tensor, indices: Tensor) -> None:
+        """Take in images.
+
+        Args:
+            model: in evaluation mode.
+            images: (B, C, H, W), in [0, 1].
+            indices: where each stands in its split, (B,).
+        """
+        rows = []
+        with fixed_noise(0, images.device):
+            for image, index in zip(images.split(1), indices.tolist(), strict=True):
+                torch.manual_seed(self.seed * 1_000_003 + index)
+                rows.append(bounds_of(model, image, self.num_samples))
+        self.indices.append(indices.to(images.device))
+        self.bounds.append(torch.stack(rows))
+
+    def compute(self) -> Tensor:
+        """The bounds of each image, in the order of the split, (N, len(BOUNDS))."""
+        indices, bounds = (
+            torch.cat(state) if isinstance(state, list) else state
+            for state in (self.indices, self.bounds)
+        )
+        return bounds[indices.argsort()]
