@@ -11,6 +11,7 @@ def test_benchmark_times_all_three_and_says_how_they_compare(
         "data=digits",
         "trainer=cpu",
         "rounds=1",
+        "nll_images=2",
         "trainer.max_epochs=1",
         module="vae_lightning.benchmark",
     )
@@ -21,4 +22,5 @@ def test_benchmark_times_all_three_and_says_how_they_compare(
     assert all(figures[name]["median"] > 0 for name in rivals)
     own, hand = (figures[name]["seconds"][0] for name in rivals[:2])
     assert figures["overhead"] == own / hand
+    assert figures["nll_ratio"] == figures["nll"][0] / figures["matrix products"][0]
     assert "times the" in " ".join(result.stdout.split())
