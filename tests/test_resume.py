@@ -1,11 +1,12 @@
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ import pytest
 import torch
 from lightning import Callback
 
-from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, RunCommand, read_metrics
+from conftest import (
+    DIGITS,
+    MINIMAL,
+    TIMEOUT_SECONDS,
+    FinishedRun,
+    Outcome,
+    RunCommand,
+    read_metrics,
+)
 from vae_lightning.config import compose, to_container
 from vae_lightning.errors import CheckpointError
 from vae_lightning.train import Run, build
@@ -260,6 +269,98 @@ def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
     assert read_metrics(runs[-1])["epochs"] == int(said) // BATCHES + 2
     lines = [line for line in resumed.stdout.splitlines() if line.startswith("epoch ")]
     assert lines[0].startswith(f"epoch {int(said) // BATCHES + 1}/")
+
+
+# -- the best checkpoint --------------------------------------------------------------------------
+
+
+class Spoil(Callback):
+    """Makes every epoch a bad one."""
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        for weight in pl_module.model.parameters():
+            weight.data.zero_()
+
+
+def best_of(folder: Path) -> Path:
+    return folder / "checkpoints" / "best.ckpt"
+
+
+def assert_best(run: Run, folder: Path, expected: Run) -> None:
+    """The run keeps the other's best, with its score, in a folder of its own."""
+    saver: Any = run.trainer.checkpoint_callback
+    assert saver.best_model_path == str(best_of(folder))
+    assert saver.best_model_score == expected.trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
+
+
+def test_the_best_checkpoint_of_a_resumed_run_is_the_best_of_the_whole_training(
+    tmp_path: Path,
+) -> None:
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    first = fit(folders[0], callbacks=[StopAfterEpoch(2)])
+    best = best_of(folders[0]).read_bytes()
+    second = fit(folders[1], callbacks=[Spoil(), StopAfterEpoch(3)], resumed=folders[0])
+    assert second.trainer.callback_metrics["val/elbo"] < first.trainer.callback_metrics["val/elbo"]
+    assert_best(second, folders[1], first)
+    assert best_of(folders[1]).read_bytes() == best
+    # And so on, when the first folder is there no longer.
+    shutil.rmtree(folders[0])
+    third = fit(folders[2], callbacks=[Spoil()], resumed=folders[1])
+    assert_best(third, folders[2], first)
+    assert best_of(folders[2]).read_bytes() == best
+
+
+def test_an_epoch_that_is_better_after_a_resume_replaces_the_best_checkpoint(
+    tmp_path: Path,
+) -> None:
+    first = fit(tmp_path / "first", callbacks=[StopAfterEpoch(2)])
+    best = best_of(tmp_path / "first").read_bytes()
+    second = fit(tmp_path / "second", resumed=tmp_path / "first")
+    scores = [run.trainer.checkpoint_callback.best_model_score for run in (first, second)]  # type: ignore[union-attr]
+    assert scores[1] > scores[0]
+    assert torch.load(best_of(tmp_path / "second"), weights_only=True)["epoch"] == 3
+    assert best_of(tmp_path / "first").read_bytes() == best
+
+
+def test_the_best_checkpoint_is_found_where_the_folder_of_a_run_was_moved(tmp_path: Path) -> None:
+    first = fit(tmp_path / "first", callbacks=[StopAfterEpoch(2)])
+    (tmp_path / "first").rename(tmp_path / "moved")
+    second = fit(tmp_path / "second", callbacks=[Spoil()], resumed=tmp_path / "moved")
+    assert_best(second, tmp_path / "second", first)
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut short", "of other epochs"])
+def test_a_best_checkpoint_that_cannot_be_kept_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str
+) -> None:
+    fit(tmp_path / "first", callbacks=[StopAfterEpoch(2)])
+    best = best_of(tmp_path / "first")
+    if harm == "of other epochs":
+        fit(tmp_path / "other", "seed=1", callbacks=[StopAfterEpoch(1)])
+        best_of(tmp_path / "other").rename(best)
+    elif harm == "gone":
+        best.unlink()
+    else:
+        best.write_bytes(best.read_bytes()[:1000])
+    capsys.readouterr()
+    second = fit(tmp_path / "second", callbacks=[Spoil()], resumed=tmp_path / "first")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {best} ")
+    saver: Any = second.trainer.checkpoint_callback
+    assert saver.best_model_path == str(best_of(tmp_path / "second"))
+
+
+def test_a_finished_run_that_is_resumed_tests_its_best_checkpoint(
+    call_train: Callable[..., Outcome], tmp_path: Path, finished_run: FinishedRun
+) -> None:
+    checkpoint = checkpoint_of(finished_run.folder)
+    options = ("trainer.max_epochs=2", "data.eval_batch_size=100", f"ckpt_path={checkpoint}")
+    outcome = call_train(*DIGITS, *MINIMAL, *options)
+    assert outcome.status == 0, outcome.err
+    (folder,) = (tmp_path / "outputs" / "train" / "runs").iterdir()
+    metrics = read_metrics(folder)
+    assert metrics["checkpoint"] == str(best_of(folder))
+    assert metrics["test/elbo"] == finished_run.metrics["test/elbo"]
 
 
 # -- what is refused ------------------------------------------------------------------------------
