@@ -1,3 +1,4 @@
+import shlex
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -9,7 +10,9 @@ import torch
 
 from conftest import Outcome, RunCommand, write_fake_mnist
 from vae_lightning import command
+from vae_lightning.config import compose, to_container
 from vae_lightning.errors import DataError, UserError
+from vae_lightning.overrides import quoted
 
 CallTrain = Callable[..., Outcome]
 
@@ -121,6 +124,18 @@ MISTAKES = [
     (["--latent-dim=3"], ["--latent-dim=3", "key=value"]),
     (["model.latent_dim"], ["model.latent_dim"]),
     (["task_name=${nothing}"], ["nothing"]),
+    (
+        ["seed=1", "model.latent_dim=2=3"],
+        ["error: model.latent_dim=2=3", "'model.latent_dim=\"2=3\"'"],
+    ),
+    (["seed=1", "tags=[a"], ["error: tags=[a", "'tags=\"[a\"'"]),
+    (["seed=1", "tags=[a,b]]"], ["error: tags=[a,b]]"]),
+    (["seed=1", "task_name='a"], ["error: task_name='a"]),
+    (["seed=1", "data.root=/home/müller"], ["error: data.root=/home/müller", '"/home/müller"']),
+    (["seed=1", "seed=foo(3)"], ["error: seed=foo(3)", "Unknown function"]),
+    (["task_name=my", "runs"], ["error: runs", "key=value", "'task_name=my runs'"]),
+    (["seed=1", "=3"], ["error: =3", "key=value"]),
+    (["-m", "model.latent_dim=2,3", "tags=[a"], ["error: tags=[a"]),
     # a job of a sweep
     (["-m", "model.latent_dim=2,0"], ["model.latent_dim=0 is out of range"]),
     (["-m", "model.latent_dim=2,3", "data=digits,mnits"], ["data=mnits"]),
@@ -180,6 +195,22 @@ def test_of_several_settings_the_one_that_is_wrong_is_named(call_train: CallTrai
     outcome = call_train("model.latent_dim=3", "data.size=28", "model.latent_dmi=3")
     assert_one_line(outcome.err, "latent_dmi")
     assert "data.size" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a=b", "a b, c", "[a", "it's", 'a "b"', "back\\", "${x}", "müller", "{a: b}", "~/a", "3"],
+)
+def test_a_text_in_quotes_arrives_as_it_was_written(text: str) -> None:
+    config = to_container(compose("train", [f"task_name={quoted(text)}", "paths.run_dir=unused"]))
+    assert str(config["task_name"]) == text
+
+
+def test_the_way_to_write_a_text_that_an_error_shows_works(call_train: CallTrain) -> None:
+    shown = call_train("task_name=a=b").err.rpartition("is written ")[2]
+    (override,) = shlex.split(shown)
+    config = to_container(compose("train", [override, "paths.run_dir=unused"]))
+    assert config["task_name"] == "a=b"
 
 
 # -- jobs -----------------------------------------------------------------------------------------

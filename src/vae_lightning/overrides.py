@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,6 @@ def jobs(config_name: str, flags: argparse.Namespace) -> Iterator[list[str]]:
     """
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     overrides: list[str] = flags.overrides
     config = compose_job(config_name, flags, without_sweeps(overrides))
@@ -65,7 +65,7 @@ def jobs(config_name: str, flags: argparse.Namespace) -> Iterator[list[str]]:
     choices = []
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        for override in OverridesParser.create(config_loader=loader).parse_overrides(overrides):
+        for override in _parsed(overrides, loader):
             key = override.get_key_element()
             if override.is_interval_sweep():
                 raise ConfigError(f"{key} is swept over an interval: list its values instead")
@@ -83,14 +83,44 @@ def without_sweeps(overrides: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: an override that cannot be read.
     """
+    return [str(item.input_line) for item in _parsed(overrides) if not item.is_sweep_override()]
+
+
+def quoted(text: str) -> str:
+    """A text as the value of an override: in quotes, unless it looks like a plain path."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
+        return text
+    return QuotedString(text.replace("${", r"\${"), Quote.double).with_quotes()
+
+
+def _parsed(overrides: Sequence[str], config_loader: Any = None) -> list[Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
+    from hydra.errors import OverrideParseException
 
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ConfigError(_first_line(error)) from error
-    return [str(item.input_line) for item in parsed if not item.is_sweep_override()]
+        parsed = OverridesParser.create(config_loader).parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ConfigError(_unreadable(error.override, str(error))) from error
+    for item in parsed:
+        if not item.key_or_group:
+            raise ConfigError(_unreadable(str(item.input_line), ""))
+    return parsed
+
+
+def _unreadable(override: str, explanation: str) -> str:
+    key, equals, value = override.partition("=")
+    if not (key and equals):
+        return (
+            f"{override} is not a setting: settings are written key=value, with quotes around "
+            "all of it where there is a space, as in 'task_name=my runs'"
+        )
+    empty = ("Error parsing override", "LexerNoViableAlt", "See http")
+    reasons = [line for line in explanation.splitlines() if not line.startswith(empty)]
+    reason = f" ({reasons[0]})" if reasons and reasons[0].strip(" ^") else ""
+    example = shlex.quote(f"{key}={quoted(value)}")
+    return f"{override} cannot be read{reason}: a text with such signs is written {example}"
 
 
 def compose_job(config_name: str, flags: argparse.Namespace, overrides: Sequence[str]) -> Any:
@@ -104,7 +134,8 @@ def compose_job(config_name: str, flags: argparse.Namespace, overrides: Sequence
 
     overrides = list(overrides)
     if flags.config_dir:
-        overrides.append(f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]")
+        place = f"file://{Path(flags.config_dir).resolve()}"
+        overrides.append(f"hydra.searchpath=[{quoted(place)}]")
     try:
         return compose(config_name, overrides, with_hydra=True)
     except MissingConfigException as error:
