@@ -85,7 +85,8 @@ MISTAKES = [
     (["model/encoder=mpl"], ["model/encoder=mpl", "did you mean mlp?"]),
     (["model/encodr=mlp"], ["model/encodr"]),
     (["experiment=seed_latent21"], ["experiment=seed_latent21", "did you mean seed_latent2"]),
-    (["scheduler=null"], ["scheduler"]),
+    (["seed=1", "scheduler=null"], ["error: scheduler=null", "constant, cosine, linear"]),
+    (["seed=1", "model/encoder=2"], ["error: model/encoder=2", "mlp"]),
     (["data_fallback=digts"], ["digts", "did you mean digits?"]),
     # a type
     (["model.latent_dim=three"], ["model.latent_dim=three should be a whole number"]),

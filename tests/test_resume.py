@@ -235,14 +235,21 @@ def test_an_epoch_finished_after_a_resume_tells_the_seconds_that_it_took(
     assert sum(map(float, told)) <= taken + 0.2
 
 
+@pytest.mark.parametrize(
+    ("name", "sweep"),
+    [("plain", []), ("a=b, it's [1]", ["-m", "seed=7,8", "optimizer.lr=0.02"])],
+    ids=["a run", "a sweep in a folder with an odd name"],
+)
 def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
-    tmp_path: Path, run_command: RunCommand
+    tmp_path: Path, run_command: RunCommand, name: str, sweep: list[str]
 ) -> None:
     epochs = 200
-    options = [*SMALL, f"trainer.max_epochs={epochs}"]
+    options = [*SMALL, f"trainer.max_epochs={epochs}", *sweep]
+    folder = tmp_path / name
+    folder.mkdir()
     with subprocess.Popen(
         [sys.executable, "-m", "vae_lightning.train", *options],
-        cwd=tmp_path,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -263,10 +270,13 @@ def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
     command = shlex.split(out.splitlines()[-1])
     assert command[:3] == ["python", "-m", "vae_lightning.train"]
 
-    resumed = run_command(*command[3:], f"trainer.max_epochs={int(said) // BATCHES + 2}")
+    more = f"trainer.max_epochs={int(said) // BATCHES + 2}"
+    resumed = run_command(*command[3:], more, cwd=folder)
     assert resumed.returncode == 0, resumed.stderr
-    runs = sorted((tmp_path / "outputs" / "train" / "runs").iterdir())
-    assert read_metrics(runs[-1])["epochs"] == int(said) // BATCHES + 2
+    runs = sorted((folder / "outputs" / "train" / "runs").iterdir())
+    metrics = read_metrics(runs[-1])
+    assert metrics["epochs"] == int(said) // BATCHES + 2
+    assert metrics["seed"] == (7 if sweep else 42)
     lines = [line for line in resumed.stdout.splitlines() if line.startswith("epoch ")]
     assert lines[0].startswith(f"epoch {int(said) // BATCHES + 1}/")
 

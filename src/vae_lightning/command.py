@@ -5,13 +5,13 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from vae_lightning.config import CONF_DIR, instantiate, to_container
 from vae_lightning.errors import DataError, UserError
-from vae_lightning.overrides import compose_job, jobs, parse, without_sweeps
+from vae_lightning.overrides import compose_job, is_sweep, jobs, parse, quoted, without_sweeps
 
 Config = dict[str, Any]
 
@@ -63,15 +63,24 @@ def _announce_job() -> None:
     from hydra.core.hydra_config import HydraConfig
 
     settings = HydraConfig.get()
-    if str(settings.mode) == "RunMode.MULTIRUN":
+    if is_sweep(settings):
         print(f"\njob {settings.job.num}: {settings.job.override_dirname}", flush=True)
 
 
-def command_line(overrides: Sequence[str]) -> str:
-    """The shell command that runs the present command with other overrides."""
+def resume_command(checkpoint: Path) -> str:
+    """The shell command that goes on from a checkpoint, with the settings of the present run."""
+    from hydra.core.hydra_config import HydraConfig
+
+    arguments = sys.argv[1:]
+    if HydraConfig.initialized() and is_sweep(HydraConfig.get()):
+        # The one job, not the sweep; a file of hparams_search/ would sweep without a flag.
+        flags = [item for item in parse(arguments).rest if item not in ("-m", "--multirun")]
+        arguments = [*flags, *HydraConfig.get().overrides.task, "hydra.mode=RUN"]
+    arguments = [item for item in arguments if not item.lstrip("+").startswith("ckpt_path=")]
     spec = sys.modules["__main__"].__spec__
     module = spec.name if spec else "vae_lightning.train"
-    return shlex.join(["python", "-m", module, *overrides])
+    setting = f"ckpt_path={quoted(str(checkpoint))}"
+    return shlex.join(["python", "-m", module, *arguments, setting])
 
 
 def _show(error: UserError) -> None:

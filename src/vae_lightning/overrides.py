@@ -57,7 +57,7 @@ def jobs(config_name: str, flags: argparse.Namespace) -> Iterator[list[str]]:
 
     overrides: list[str] = flags.overrides
     config = compose_job(config_name, flags, without_sweeps(overrides))
-    if not flags.multirun and str(config.hydra.mode) != "RunMode.MULTIRUN":
+    if not is_sweep(config.hydra):
         yield overrides
         return
     swept = dict(config.hydra.sweeper.get("params") or {})
@@ -75,6 +75,11 @@ def jobs(config_name: str, flags: argparse.Namespace) -> Iterator[list[str]]:
                 choices.append([str(override.input_line)])
     for combination in itertools.product(*choices):
         yield list(combination)
+
+
+def is_sweep(settings: Any) -> bool:
+    """Whether Hydra's own settings, those under the key `hydra`, are of a job of a sweep."""
+    return str(settings.mode) == "RunMode.MULTIRUN"
 
 
 def without_sweeps(overrides: Sequence[str]) -> list[str]:
@@ -136,6 +141,8 @@ def compose_job(config_name: str, flags: argparse.Namespace, overrides: Sequence
     if flags.config_dir:
         place = f"file://{Path(flags.config_dir).resolve()}"
         overrides.append(f"hydra.searchpath=[{quoted(place)}]")
+    if flags.multirun:
+        overrides.append("hydra.mode=MULTIRUN")
     try:
         return compose(config_name, overrides, with_hydra=True)
     except MissingConfigException as error:
@@ -145,9 +152,18 @@ def compose_job(config_name: str, flags: argparse.Namespace, overrides: Sequence
         close = nearest(option, error.options)
         raise ConfigError(f"{group}={option} is not there: {close}") from error
     except ValueError as error:  # Hydra's answer to group=null
-        raise ConfigError(f"{' '.join(overrides)}: {_first_line(error)}") from error
+        raise ConfigError(_no_option(overrides) or _first_line(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, config_name, overrides)) from error
+
+
+def _no_option(overrides: list[str]) -> str | None:
+    """What is wrong with the first choice that is null or a number."""
+    for item in _parsed(overrides):
+        options = [file.stem for file in (CONF_DIR / item.key_or_group).glob("*.yaml")]
+        if options and (item.value() is None or isinstance(item.value(), int | float)):
+            return f"{item.input_line} is no option: {nearest('', options)}"
+    return None
 
 
 def _explain(error: Exception, config_name: str, overrides: list[str]) -> str:
