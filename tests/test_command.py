@@ -1,3 +1,5 @@
+import errno
+import os
 import shlex
 import sys
 import urllib.request
@@ -212,6 +214,54 @@ def test_the_way_to_write_a_text_that_an_error_shows_works(call_train: CallTrain
     (override,) = shlex.split(shown)
     config = to_container(compose("train", [override, "paths.run_dir=unused"]))
     assert config["task_name"] == "a=b"
+
+
+# -- disks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["paths.output_dir", "hydra.run.dir", "hydra.sweep.dir"])
+@pytest.mark.parametrize("place", ["/proc/nope", "notes.txt/below"])
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_fetched(
+    call_train: CallTrain, tmp_path: Path, downloads: list[str], key: str, place: str
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    sweep = ["-m", "seed=0,1"] if "sweep" in key else []
+    outcome = call_train("data=mnist_or_digits", f"{key}={place}", *sweep)
+    assert_one_line(outcome.err, f"the folder {place}", "cannot be made", "paths.output_dir")
+    assert outcome.status == 1
+    assert outcome.out == ""
+    assert downloads == []
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_full_disk_is_one_line_that_names_the_file_and_the_run(
+    run_jobs: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(config: dict[str, Any]) -> None:
+        names: dict[int, list[Any]] = {0: [], 1: ["a.png"], 2: ["/tmp/x", None, "last.ckpt"]}
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *names[config["seed"]])
+
+    status, jobs = run_jobs("-m", "seed=0,1,2", task=fill)
+    assert status == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(jobs) == len(lines) == 3
+    for job, line, name in zip(jobs, lines, ("", "a.png", "last.ckpt"), strict=True):
+        folder = job["paths"]["run_dir"]
+        assert line.startswith(f"error: {name or folder} ")
+        assert "No space left" in line
+        assert "paths.output_dir" in line
+        assert folder in line
+
+
+def test_an_error_of_the_system_that_is_a_mistake_of_the_program_keeps_its_traceback(
+    run_jobs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumble(config: dict[str, Any]) -> None:
+        raise FileNotFoundError(errno.ENOENT, "no such file", "picture.png")
+
+    status, _ = run_jobs(task=stumble)
+    assert status == 1
+    assert "FileNotFoundError" in capsys.readouterr().err
 
 
 # -- jobs -----------------------------------------------------------------------------------------

@@ -1,19 +1,32 @@
 """What every command shares: check all jobs first, then let Hydra run them; errors in one line."""
 
 import argparse
+import errno
 import os
 import re
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from vae_lightning.config import CONF_DIR, instantiate, to_container
-from vae_lightning.errors import DataError, UserError
-from vae_lightning.overrides import compose_job, is_sweep, jobs, parse, quoted, without_sweeps
+from vae_lightning.errors import ConfigError, DataError, UserError
+from vae_lightning.overrides import (
+    compose_job,
+    is_sweep,
+    jobs,
+    output_folder,
+    parse,
+    quoted,
+    without_sweeps,
+)
 
 Config = dict[str, Any]
+
+# What a full or closed disk answers; other errors of the system are mistakes of the program.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def run(
@@ -42,7 +55,12 @@ def run(
             # A sweep goes on with its other jobs.
             failed = True
             _show(error)
-            return None
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            failed = True
+            _show(_disk_error(error, str(config.paths.run_dir)))
+        return None
 
     try:
         flags = parse(sys.argv[1:])
@@ -92,6 +110,18 @@ def _show(error: UserError) -> None:
         print(f"error: {error}", file=sys.stderr)
 
 
+def _disk_error(error: OSError, folder: str) -> UserError:
+    # A copy has two names, the second of what is written. A write has none, and Lightning writes a
+    # checkpoint to the folder of temporary files first.
+    place = error.filename2 or error.filename or f"{folder} or {tempfile.gettempdir()}"
+    shown = UserError(
+        f"{place} cannot be written: {error.strerror}: make room, or set paths.output_dir "
+        f"to another disk; {folder} keeps what was saved"
+    )
+    shown.__cause__ = error
+    return shown
+
+
 def _checked(
     config_name: str, flags: argparse.Namespace, check: Callable[[Config], Any]
 ) -> list[str]:
@@ -101,10 +131,12 @@ def _checked(
     for job in jobs(config_name, flags):
         config = compose_job(config_name, flags, [*job, "paths.run_dir=unused"])
         choice = config.hydra.runtime.choices.get("data")
+        folder = output_folder(config.hydra)
         OmegaConf.set_struct(config, False)
         config.pop("hydra")
         plain = to_container(config)
         check(plain)
+        _check_writable(folder)
         fallback = plain.get("data_fallback")
         if fallback and (problem := _data_problem(plain)):
             if choice == fallback:
@@ -114,6 +146,19 @@ def _checked(
             flags.overrides = _replaced(flags.overrides, choice, fallback)
             return _checked(config_name, flags, check)
     return flags.overrides
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that could not be made or written to, by trying where it would be."""
+    try:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        with tempfile.TemporaryDirectory(dir=there):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {folder} cannot be made: {error.strerror}: "
+            "set paths.output_dir to where one can"
+        ) from error
 
 
 def _replaced(overrides: list[str], choice: str, fallback: str) -> list[str]:

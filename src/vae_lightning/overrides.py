@@ -82,6 +82,20 @@ def is_sweep(settings: Any) -> bool:
     return str(settings.mode) == "RunMode.MULTIRUN"
 
 
+def output_folder(settings: Any) -> Path:
+    """The folder that Hydra will make for a run, or for a sweep.
+
+    Raises:
+        ConfigError: it depends on something that is not there.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return Path(settings.sweep.dir if is_sweep(settings) else settings.run.dir)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+
+
 def without_sweeps(overrides: Sequence[str]) -> list[str]:
     """The overrides that every job has in common.
 
