@@ -69,6 +69,7 @@ def assert_one_line(err: str, *parts: str) -> None:
         assert part in err
 
 
+TWO_PROCESSES = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
 # What was typed, and what the line has to say.
@@ -145,6 +146,8 @@ MISTAKES = [
     (["-m", "seed=0,1", "model.latent_dmi=2,3"], ["latent_dmi"]),
     (["-m", "model.latent_dim=interval(2,3)"], ["model.latent_dim"]),
     (["hparams_search=latent_dim", "objective.beta=-1"], ["objective.beta=-1"]),
+    (["-m", "seed=0,1", *TWO_PROCESSES], ["2 devices", "trainer.devices=1", "without -m"]),
+    (["hparams_search=latent_dim", *TWO_PROCESSES], ["2 devices", "trainer.devices=1"]),
 ]
 
 

@@ -131,11 +131,13 @@ def _checked(
     for job in jobs(config_name, flags):
         config = compose_job(config_name, flags, [*job, "paths.run_dir=unused"])
         choice = config.hydra.runtime.choices.get("data")
-        folder = output_folder(config.hydra)
+        sweep, folder = is_sweep(config.hydra), output_folder(config.hydra)
         OmegaConf.set_struct(config, False)
         config.pop("hydra")
         plain = to_container(config)
         check(plain)
+        if sweep:
+            _check_one_process(plain)
         _check_writable(folder)
         fallback = plain.get("data_fallback")
         if fallback and (problem := _data_problem(plain)):
@@ -146,6 +148,16 @@ def _checked(
             flags.overrides = _replaced(flags.overrides, choice, fallback)
             return _checked(config_name, flags, check)
     return flags.overrides
+
+
+def _check_one_process(config: Config) -> None:
+    from vae_lightning.compatibility import processes_started
+
+    if (processes := processes_started(config["trainer"])) > 1:
+        raise ConfigError(
+            f"a run on {processes} devices starts a process for each, which would run the whole "
+            "sweep again: set trainer.devices=1, or start the jobs one by one without -m"
+        )
 
 
 def _check_writable(folder: Path) -> None:

@@ -85,10 +85,11 @@ def build(config: dict[str, Any]) -> Run:
     settle_lightning()
     from lightning import seed_everything
 
+    from vae_lightning.compatibility import check_parts
     from vae_lightning.module import VAEModule
 
     datamodule = instantiate(config["data"], "data")
-    _check_fit(config)
+    check_parts(config)
     seed_everything(config["seed"], workers=True, verbose=False)
     module = VAEModule(
         model=instantiate(config["model"], "model"),
@@ -181,37 +182,6 @@ def _last_good(trainer: "Trainer") -> str:
     if saver and saver.last_model_path:
         return f"the last good checkpoint is {saver.last_model_path}"
     return "no checkpoint was saved before: try a smaller optimizer.lr"
-
-
-def _check_fit(config: dict[str, Any]) -> None:
-    """What no part can see by itself: that the parts fit together."""
-    from vae_lightning.module import TERMS
-
-    data, model = config["data"], config["model"]
-    served = [data["channels"], data["size"], data["size"]]
-    if model["image_shape"] != served:
-        raise ConfigError(
-            f"model.image_shape={model['image_shape']} does not fit the data: "
-            f"data.channels={data['channels']} and data.size={data['size']} make it {served}"
-        )
-    interval = config["trainer"].get("log_every_n_steps")
-    if isinstance(interval, int) and interval < 1:
-        raise ConfigError(f"trainer.log_every_n_steps={interval} is out of range: at least 1")
-    known = [f"{stage}/{name}" for stage in ("val", "train") for name in TERMS]
-    for name, node in config["callbacks"].items():
-        monitor = node.get("monitor")
-        if monitor is not None and monitor not in known:
-            raise ConfigError(
-                f"callbacks.{name}.monitor={monitor} is not logged: {nearest(monitor, known)}"
-            )
-    if data["val_size"] == 0 and data["validation"] == "held_out":
-        for name, node in config["callbacks"].items():
-            if str(node.get("monitor")).startswith("val/"):
-                raise ConfigError(
-                    f"callbacks.{name}.monitor={node['monitor']} needs validation images, and "
-                    f"data.val_size=0 holds none out: set callbacks.{name}.monitor=null, "
-                    "so that the last epoch is kept"
-                )
 
 
 def settle_lightning() -> None:
