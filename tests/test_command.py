@@ -112,8 +112,16 @@ MISTAKES = [
     (["trainer.log_every_n_steps=0"], ["log_every_n_steps"]),
     (["callbacks.checkpoint.monitor=val/elbow"], ["callbacks.checkpoint.monitor", "val/elbow"]),
     (["callbacks.pictures.drawings.samples.count=0"], ["drawings.samples.count=0"]),
-    pytest.param(["trainer.accelerator=gpu"], ["trainer", "gpu"], marks=no_gpu),
-    pytest.param(["trainer=gpu"], ["trainer", "gpu"], marks=no_gpu),
+    (["trainer.accelerator=gup"], ["trainer.accelerator=gup", "did you mean gpu?"]),
+    *(
+        pytest.param(
+            [f"{key}={kind}"],
+            [f"trainer.accelerator={kind} is not here", "finds cpu", "trainer=cpu", "=auto"],
+            marks=no_gpu,
+        )
+        for key in ("trainer", "trainer.accelerator")
+        for kind in ("gpu", "mps")
+    ),
     # options that do not fit together
     (
         ["data.size=14", "model.image_shape=[1,28,28]"],

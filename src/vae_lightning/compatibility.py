@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from vae_lightning.config import instantiate, nearest
@@ -40,6 +42,29 @@ def check_parts(config: dict[str, Any]) -> None:
                     f"data.val_size=0 holds none out: set callbacks.{name}.monitor=null, "
                     "so that the last epoch is kept"
                 )
+
+
+def check_accelerator(trainer: dict[str, Any]) -> None:
+    """Check that the kind of device is one, and is here.
+
+    Args:
+        trainer: its configuration.
+
+    Raises:
+        ConfigError: it is not; the message says what is here.
+    """
+    asked = trainer.get("accelerator", "auto")
+    kinds = {name: AcceleratorRegistry[name]["accelerator"] for name in AcceleratorRegistry}
+    here = sorted(name for name, kind in kinds.items() if kind.is_available())
+    if asked in ("auto", *here) or (asked == "gpu" and {"cuda", "mps"} & set(here)):
+        return
+    known = ["auto", "gpu", *kinds]
+    if asked not in known:
+        raise ConfigError(f"trainer.accelerator={asked} is not one: {nearest(str(asked), known)}")
+    raise ConfigError(
+        f"trainer.accelerator={asked} is not here: torch {torch.__version__} finds "
+        f"{' and '.join(here)}: set trainer=cpu, or trainer.accelerator=auto for the best there is"
+    )
 
 
 def processes_started(trainer: dict[str, Any]) -> int:

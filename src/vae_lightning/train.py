@@ -85,11 +85,12 @@ def build(config: dict[str, Any]) -> Run:
     settle_lightning()
     from lightning import seed_everything
 
-    from vae_lightning.compatibility import check_parts
+    from vae_lightning.compatibility import check_accelerator, check_parts
     from vae_lightning.module import VAEModule
 
     datamodule = instantiate(config["data"], "data")
     check_parts(config)
+    check_accelerator(config["trainer"])
     seed_everything(config["seed"], workers=True, verbose=False)
     module = VAEModule(
         model=instantiate(config["model"], "model"),
