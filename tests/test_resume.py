@@ -1,3 +1,4 @@
+import math
 import os
 import re
 import shlex
@@ -164,6 +165,35 @@ def test_a_run_that_is_given_more_epochs_goes_on_as_one_that_had_them_from_the_s
     fit(tmp_path / "first", "trainer.max_epochs=2", "scheduler.T_max=4")
     fit(tmp_path / "second", resumed=tmp_path / "first")
     assert_same_end(tmp_path / "second", straight[0])
+
+
+class Rates(Callback):
+    """Notes the learning rate of each epoch."""
+
+    def __init__(self) -> None:
+        self.noted: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self.noted.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "lr", "expected"),
+    [
+        ("cosine", 0.01, [(1 + math.cos(math.pi * epoch / 6)) / 200 for epoch in range(2, 6)]),
+        ("linear", 0.01, [0.01 * (1 - epoch / 6) for epoch in range(2, 6)]),
+        ("constant", 0.01, [0.01] * 4),
+        ("linear", 0.03, [0.03 * (1 - epoch / 6) for epoch in range(2, 6)]),
+    ],
+)
+def test_the_schedule_of_a_resumed_run_is_the_one_that_it_is_given(
+    tmp_path: Path, scheduler: str, lr: float, expected: list[float]
+) -> None:
+    fit(tmp_path / "first", f"scheduler={scheduler}", "trainer.max_epochs=2")
+    rates = Rates()
+    longer = [f"scheduler={scheduler}", "trainer.max_epochs=6", f"optimizer.lr={lr}"]
+    fit(tmp_path / "second", *longer, callbacks=[rates], resumed=tmp_path / "first")
+    assert rates.noted == pytest.approx(expected)
 
 
 def test_what_was_interrupted_was_not_the_end(tmp_path: Path, straight: Straight) -> None:
