@@ -56,8 +56,14 @@ def metrics_of(trainer: Trainer) -> dict[str, Score]:
 def conclude(
     run: "Run", config: dict[str, Any], metrics: dict[str, Score], checkpoint: str | None
 ) -> None:
-    """Write `metrics.json` and the hyperparameters, and print the closing table."""
+    """Write `metrics.json` and the hyperparameters, and print the closing table.
+
+    A trial of a few batches (`trainer.fast_dev_run`) has no results, so that nothing is written.
+    """
     if not run.trainer.is_global_zero:
+        return
+    if run.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        print("\nA trial of a few batches went through; nothing is kept.")
         return
     folder = Path(config["paths"]["run_dir"])
     facts = {
