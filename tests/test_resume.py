@@ -403,6 +403,21 @@ def test_a_finished_run_that_is_resumed_tests_its_best_checkpoint(
     assert metrics["test/elbo"] == finished_run.metrics["test/elbo"]
 
 
+def test_a_resumed_run_tells_which_settings_are_not_those_of_before(
+    call_train: Callable[..., Outcome], finished_run: FinishedRun
+) -> None:
+    checkpoint = checkpoint_of(finished_run.folder)
+    same = (*DIGITS, *MINIMAL, "trainer.max_epochs=2", f"ckpt_path={checkpoint}", "test=false")
+    (line,) = re.findall("^goes on .*$", call_train(*same).out, re.MULTILINE)
+    assert line == f"goes on from {checkpoint}, with the same settings"
+    other = ("trainer.max_epochs=3", "optimizer.lr=0.01", "data.binarize=dynamic")
+    (line,) = re.findall("^goes on .*$", call_train(*same, *other).out, re.MULTILINE)
+    before = ("trainer.max_epochs=3 (was 2)", "optimizer.lr=0.01 (was 0.001)")
+    for setting in (*before, "data.binarize=dynamic (was none)"):
+        assert setting in line
+    assert line.count("(was ") == 3
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 
@@ -413,3 +428,14 @@ def test_a_checkpoint_of_another_model_is_refused_before_training(
     options = [*SMALL, "paths.run_dir=unused", f"ckpt_path={checkpoint_of(straight[0])}", override]
     with pytest.raises(CheckpointError, match=r"model\.(latent_dim=4, not 5|likelihood)"):
         build(to_container(compose("train", options)))
+
+
+def test_a_run_that_had_more_epochs_than_are_asked_for_is_refused_before_training(
+    straight: Straight,
+) -> None:
+    path = checkpoint_of(straight[0])
+    options = [*SMALL, "paths.run_dir=unused", f"ckpt_path={path}", "trainer.max_epochs=2"]
+    with pytest.raises(CheckpointError, match=r"trainer\.max_epochs=2 is too few") as error:
+        build(to_container(compose("train", options)))
+    assert str(path) in str(error.value)
+    build(to_container(compose("train", [*options, "train=false"])))

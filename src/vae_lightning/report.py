@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
 
+from vae_lightning.checkpoint import read
 from vae_lightning.data import ImageDataModule
 from vae_lightning.distributions.likelihoods import Bernoulli
 from vae_lightning.metrics.latents import Score, usage
@@ -33,6 +34,21 @@ def introduce(run: "Run") -> None:
         f"images · {parameters:,} parameters · {run.trainer.strategy.root_device}, "
         f"{run.trainer.precision}",
         soft_wrap=True,
+    )
+
+
+def go_on(run: "Run", checkpoint: Path, config: dict[str, Any]) -> None:
+    """Print what training goes on from, and which settings are not those of the run before."""
+    if not run.trainer.is_global_zero:
+        return
+    before, now = hyperparameters(read(checkpoint)["config"]), hyperparameters(config)
+    changes = [
+        f"{key}={now.get(key)} (was {before.get(key)})"
+        for key in sorted(before.keys() | now.keys())
+        if now.get(key) != before.get(key)
+    ]
+    print(
+        f"goes on from {short(str(checkpoint))}, with {', '.join(changes) or 'the same settings'}"
     )
 
 
@@ -107,10 +123,10 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
             flat[path] = node if isinstance(node, int | float | str) else str(node)
 
     for group in chosen:
-        visit(config[group], group)
+        visit(config.get(group), group)
     # Where files lie, and what repeats another key, distinguishes nothing.
     for key in ("data", "data.source", "data.root", "data.seed", "data.eval_batch_size"):
-        flat.pop(key)
+        flat.pop(key, None)
     return flat
 
 

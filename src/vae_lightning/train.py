@@ -62,7 +62,7 @@ def build(config: dict[str, Any]) -> Run:
 
     Raises:
         ConfigError: a key, type or value that does not fit.
-        CheckpointError: `ckpt_path` is no checkpoint, or of another model.
+        CheckpointError: `ckpt_path` is no checkpoint, or of another model or a later epoch.
     """
     options = get_type_hints(Options)
     for key in config:
@@ -112,9 +112,11 @@ def build(config: dict[str, Any]) -> Run:
         logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
     )
     if config["ckpt_path"] is not None:
-        from vae_lightning.checkpoint import check_same_model
+        from vae_lightning.checkpoint import check_epochs_left, check_same_model
 
         check_same_model(config["ckpt_path"], config["model"])
+        if config["train"]:
+            check_epochs_left(config["ckpt_path"], trainer.max_epochs)
     elif not config["train"]:
         raise ConfigError("train=false needs a checkpoint to test: set ckpt_path")
     return Run(module, datamodule, trainer)
@@ -154,6 +156,8 @@ def train(config: dict[str, Any]) -> float | None:
     module, datamodule, trainer = run.module, run.datamodule, run.trainer
     checkpoint = find(config["ckpt_path"]) if config["ckpt_path"] is not None else None
     report.introduce(run)
+    if config["train"] and checkpoint:
+        report.go_on(run, checkpoint, config)
     metrics: dict[str, Score] = {}
     best_score = None
     if config["train"]:
