@@ -24,8 +24,9 @@ from conftest import (
     RunCommand,
     read_metrics,
 )
+from vae_lightning import train
 from vae_lightning.config import compose, to_container
-from vae_lightning.errors import CheckpointError
+from vae_lightning.errors import CheckpointError, DivergedError
 from vae_lightning.train import Run, build
 
 # 13 training batches in an epoch, of which the last is short.
@@ -388,6 +389,17 @@ def test_a_best_checkpoint_that_cannot_be_kept_is_told_in_one_line(
     assert line.startswith(f"warning: {best} ")
     saver: Any = second.trainer.checkpoint_callback
     assert saver.best_model_path == str(best_of(tmp_path / "second"))
+
+
+def test_a_resumed_run_that_diverges_at_once_names_the_best_checkpoint_of_before(
+    tmp_path: Path,
+) -> None:
+    fit(tmp_path / "first", callbacks=[StopAfterEpoch(2)])
+    options = [*SMALL, f"paths.run_dir={tmp_path / 'second'}", "optimizer.lr=1e30"]
+    run = build(to_container(compose("train", options)))
+    with pytest.raises(DivergedError) as error:
+        train.fit(run, checkpoint_of(tmp_path / "first"))
+    assert f"the last good checkpoint is {best_of(tmp_path / 'second')}" in str(error.value)
 
 
 def test_a_finished_run_that_is_resumed_tests_its_best_checkpoint(

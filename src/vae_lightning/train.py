@@ -184,8 +184,9 @@ def train(config: dict[str, Any]) -> float | None:
 
 def _last_good(trainer: "Trainer") -> str:
     saver: Any = trainer.checkpoint_callback
-    if saver and saver.last_model_path:
-        return f"the last good checkpoint is {saver.last_model_path}"
+    # After a resume there may be no more than the best of the run before.
+    if saver and (path := saver.last_model_path or saver.best_model_path):
+        return f"the last good checkpoint is {path}"
     return "no checkpoint was saved before: try a smaller optimizer.lr"
 
 
