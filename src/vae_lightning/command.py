@@ -136,7 +136,7 @@ def _checked(
         config.pop("hydra")
         plain = to_container(config)
         check(plain)
-        if sweep:
+        if sweep and "trainer" in plain:
             _check_one_process(plain)
         _check_writable(folder)
         fallback = plain.get("data_fallback")
