@@ -1,3 +1,6 @@
+import errno
+import os
+import shlex
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -9,7 +12,9 @@ import torch
 
 from conftest import Outcome, RunCommand, write_fake_mnist
 from vae_lightning import command
+from vae_lightning.config import compose, to_container
 from vae_lightning.errors import DataError, UserError
+from vae_lightning.overrides import quoted
 
 CallTrain = Callable[..., Outcome]
 
@@ -64,6 +69,7 @@ def assert_one_line(err: str, *parts: str) -> None:
         assert part in err
 
 
+TWO_PROCESSES = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
 # What was typed, and what the line has to say.
@@ -82,7 +88,8 @@ MISTAKES = [
     (["model/encoder=mpl"], ["model/encoder=mpl", "did you mean mlp?"]),
     (["model/encodr=mlp"], ["model/encodr"]),
     (["experiment=seed_latent21"], ["experiment=seed_latent21", "did you mean seed_latent2"]),
-    (["scheduler=null"], ["scheduler"]),
+    (["seed=1", "scheduler=null"], ["error: scheduler=null", "constant, cosine, linear"]),
+    (["seed=1", "model/encoder=2"], ["error: model/encoder=2", "mlp"]),
     (["data_fallback=digts"], ["digts", "did you mean digits?"]),
     # a type
     (["model.latent_dim=three"], ["model.latent_dim=three should be a whole number"]),
@@ -105,8 +112,16 @@ MISTAKES = [
     (["trainer.log_every_n_steps=0"], ["log_every_n_steps"]),
     (["callbacks.checkpoint.monitor=val/elbow"], ["callbacks.checkpoint.monitor", "val/elbow"]),
     (["callbacks.pictures.drawings.samples.count=0"], ["drawings.samples.count=0"]),
-    pytest.param(["trainer.accelerator=gpu"], ["trainer", "gpu"], marks=no_gpu),
-    pytest.param(["trainer=gpu"], ["trainer", "gpu"], marks=no_gpu),
+    (["trainer.accelerator=gup"], ["trainer.accelerator=gup", "did you mean gpu?"]),
+    *(
+        pytest.param(
+            [f"{key}={kind}"],
+            [f"trainer.accelerator={kind} is not here", "finds cpu", "trainer=cpu", "=auto"],
+            marks=no_gpu,
+        )
+        for key in ("trainer", "trainer.accelerator")
+        for kind in ("gpu", "mps")
+    ),
     # options that do not fit together
     (
         ["data.size=14", "model.image_shape=[1,28,28]"],
@@ -121,12 +136,26 @@ MISTAKES = [
     (["--latent-dim=3"], ["--latent-dim=3", "key=value"]),
     (["model.latent_dim"], ["model.latent_dim"]),
     (["task_name=${nothing}"], ["nothing"]),
+    (
+        ["seed=1", "model.latent_dim=2=3"],
+        ["error: model.latent_dim=2=3", "'model.latent_dim=\"2=3\"'"],
+    ),
+    (["seed=1", "tags=[a"], ["error: tags=[a", "'tags=\"[a\"'"]),
+    (["seed=1", "tags=[a,b]]"], ["error: tags=[a,b]]"]),
+    (["seed=1", "task_name='a"], ["error: task_name='a"]),
+    (["seed=1", "data.root=/home/müller"], ["error: data.root=/home/müller", '"/home/müller"']),
+    (["seed=1", "seed=foo(3)"], ["error: seed=foo(3)", "Unknown function"]),
+    (["task_name=my", "runs"], ["error: runs", "key=value", "'task_name=my runs'"]),
+    (["seed=1", "=3"], ["error: =3", "key=value"]),
+    (["-m", "model.latent_dim=2,3", "tags=[a"], ["error: tags=[a"]),
     # a job of a sweep
     (["-m", "model.latent_dim=2,0"], ["model.latent_dim=0 is out of range"]),
     (["-m", "model.latent_dim=2,3", "data=digits,mnits"], ["data=mnits"]),
     (["-m", "seed=0,1", "model.latent_dmi=2,3"], ["latent_dmi"]),
     (["-m", "model.latent_dim=interval(2,3)"], ["model.latent_dim"]),
     (["hparams_search=latent_dim", "objective.beta=-1"], ["objective.beta=-1"]),
+    (["-m", "seed=0,1", *TWO_PROCESSES], ["2 devices", "trainer.devices=1", "without -m"]),
+    (["hparams_search=latent_dim", *TWO_PROCESSES], ["2 devices", "trainer.devices=1"]),
 ]
 
 
@@ -180,6 +209,70 @@ def test_of_several_settings_the_one_that_is_wrong_is_named(call_train: CallTrai
     outcome = call_train("model.latent_dim=3", "data.size=28", "model.latent_dmi=3")
     assert_one_line(outcome.err, "latent_dmi")
     assert "data.size" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a=b", "a b, c", "[a", "it's", 'a "b"', "back\\", "${x}", "müller", "{a: b}", "~/a", "3"],
+)
+def test_a_text_in_quotes_arrives_as_it_was_written(text: str) -> None:
+    config = to_container(compose("train", [f"task_name={quoted(text)}", "paths.run_dir=unused"]))
+    assert str(config["task_name"]) == text
+
+
+def test_the_way_to_write_a_text_that_an_error_shows_works(call_train: CallTrain) -> None:
+    shown = call_train("task_name=a=b").err.rpartition("is written ")[2]
+    (override,) = shlex.split(shown)
+    config = to_container(compose("train", [override, "paths.run_dir=unused"]))
+    assert config["task_name"] == "a=b"
+
+
+# -- disks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["paths.output_dir", "hydra.run.dir", "hydra.sweep.dir"])
+@pytest.mark.parametrize("place", ["/proc/nope", "notes.txt/below"])
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_fetched(
+    call_train: CallTrain, tmp_path: Path, downloads: list[str], key: str, place: str
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    sweep = ["-m", "seed=0,1"] if "sweep" in key else []
+    outcome = call_train("data=mnist_or_digits", f"{key}={place}", *sweep)
+    assert_one_line(outcome.err, f"the folder {place}", "cannot be made", "paths.output_dir")
+    assert outcome.status == 1
+    assert outcome.out == ""
+    assert downloads == []
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_full_disk_is_one_line_that_names_the_file_and_the_run(
+    run_jobs: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(config: dict[str, Any]) -> None:
+        names: dict[int, list[Any]] = {0: [], 1: ["a.png"], 2: ["/tmp/x", None, "last.ckpt"]}
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *names[config["seed"]])
+
+    status, jobs = run_jobs("-m", "seed=0,1,2", task=fill)
+    assert status == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(jobs) == len(lines) == 3
+    for job, line, name in zip(jobs, lines, ("", "a.png", "last.ckpt"), strict=True):
+        folder = job["paths"]["run_dir"]
+        assert line.startswith(f"error: {name or folder} ")
+        assert "No space left" in line
+        assert "paths.output_dir" in line
+        assert folder in line
+
+
+def test_an_error_of_the_system_that_is_a_mistake_of_the_program_keeps_its_traceback(
+    run_jobs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumble(config: dict[str, Any]) -> None:
+        raise FileNotFoundError(errno.ENOENT, "no such file", "picture.png")
+
+    status, _ = run_jobs(task=stumble)
+    assert status == 1
+    assert "FileNotFoundError" in capsys.readouterr().err
 
 
 # -- jobs -----------------------------------------------------------------------------------------

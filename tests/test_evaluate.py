@@ -95,12 +95,14 @@ def test_nll_is_that_of_the_checkpoint_on_the_images_of_the_split(
 def test_training_ends_with_an_evaluation_where_it_is_asked_for(
     run_command: RunCommand, tmp_path: Path
 ) -> None:
+    cwd = tmp_path / "a folder's name"
+    cwd.mkdir()
     process = run_command(
         "data=digits", "callbacks=minimal", "trainer.max_epochs=1", "evaluate=true",
-        "data.val_size=1100", "data.eval_batch_size=1000",
+        "data.val_size=1100", "data.eval_batch_size=1000", cwd=cwd,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
-    (folder,) = (tmp_path / "outputs" / "train" / "runs").iterdir()
+    (folder,) = (cwd / "outputs" / "train" / "runs").iterdir()
     metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
     assert metrics["protocol"]["num_samples"] == 5000
     assert metrics["protocol"]["checkpoint"] == read_metrics(folder)["checkpoint"]
@@ -127,6 +129,7 @@ def test_training_ends_with_the_use_of_the_latent_dimensions(finished_run: Finis
         (["evaluate.split=dev"], "evaluate.split=dev"),
         (["evaluate.nsamples=3"], "nsamples is not a key of evaluate: did you mean num_samples?"),
         (["seed=-1"], "seed=-1 is out of range"),
+        (["trainer.accelerator=gup"], "trainer.accelerator=gup is not one: did you mean gpu?"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_in_one_line(

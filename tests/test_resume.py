@@ -1,11 +1,13 @@
+import math
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,18 @@ import pytest
 import torch
 from lightning import Callback
 
-from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, RunCommand, read_metrics
+from conftest import (
+    DIGITS,
+    MINIMAL,
+    TIMEOUT_SECONDS,
+    FinishedRun,
+    Outcome,
+    RunCommand,
+    read_metrics,
+)
+from vae_lightning import train
 from vae_lightning.config import compose, to_container
-from vae_lightning.errors import CheckpointError
+from vae_lightning.errors import CheckpointError, DivergedError
 from vae_lightning.train import Run, build
 
 # 13 training batches in an epoch, of which the last is short.
@@ -157,6 +168,35 @@ def test_a_run_that_is_given_more_epochs_goes_on_as_one_that_had_them_from_the_s
     assert_same_end(tmp_path / "second", straight[0])
 
 
+class Rates(Callback):
+    """Notes the learning rate of each epoch."""
+
+    def __init__(self) -> None:
+        self.noted: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self.noted.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "lr", "expected"),
+    [
+        ("cosine", 0.01, [(1 + math.cos(math.pi * epoch / 6)) / 200 for epoch in range(2, 6)]),
+        ("linear", 0.01, [0.01 * (1 - epoch / 6) for epoch in range(2, 6)]),
+        ("constant", 0.01, [0.01] * 4),
+        ("linear", 0.03, [0.03 * (1 - epoch / 6) for epoch in range(2, 6)]),
+    ],
+)
+def test_the_schedule_of_a_resumed_run_is_the_one_that_it_is_given(
+    tmp_path: Path, scheduler: str, lr: float, expected: list[float]
+) -> None:
+    fit(tmp_path / "first", f"scheduler={scheduler}", "trainer.max_epochs=2")
+    rates = Rates()
+    longer = [f"scheduler={scheduler}", "trainer.max_epochs=6", f"optimizer.lr={lr}"]
+    fit(tmp_path / "second", *longer, callbacks=[rates], resumed=tmp_path / "first")
+    assert rates.noted == pytest.approx(expected)
+
+
 def test_what_was_interrupted_was_not_the_end(tmp_path: Path, straight: Straight) -> None:
     # Guards the comparisons of this file: they would hold of runs that did nothing.
     fit(tmp_path, callbacks=[StopAfterEpoch(2)])
@@ -226,14 +266,21 @@ def test_an_epoch_finished_after_a_resume_tells_the_seconds_that_it_took(
     assert sum(map(float, told)) <= taken + 0.2
 
 
+@pytest.mark.parametrize(
+    ("name", "sweep"),
+    [("plain", []), ("a=b, it's [1]", ["-m", "seed=7,8", "optimizer.lr=0.02"])],
+    ids=["a run", "a sweep in a folder with an odd name"],
+)
 def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
-    tmp_path: Path, run_command: RunCommand
+    tmp_path: Path, run_command: RunCommand, name: str, sweep: list[str]
 ) -> None:
     epochs = 200
-    options = [*SMALL, f"trainer.max_epochs={epochs}"]
+    options = [*SMALL, f"trainer.max_epochs={epochs}", *sweep]
+    folder = tmp_path / name
+    folder.mkdir()
     with subprocess.Popen(
         [sys.executable, "-m", "vae_lightning.train", *options],
-        cwd=tmp_path,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -254,12 +301,133 @@ def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
     command = shlex.split(out.splitlines()[-1])
     assert command[:3] == ["python", "-m", "vae_lightning.train"]
 
-    resumed = run_command(*command[3:], f"trainer.max_epochs={int(said) // BATCHES + 2}")
+    more = f"trainer.max_epochs={int(said) // BATCHES + 2}"
+    resumed = run_command(*command[3:], more, cwd=folder)
     assert resumed.returncode == 0, resumed.stderr
-    runs = sorted((tmp_path / "outputs" / "train" / "runs").iterdir())
-    assert read_metrics(runs[-1])["epochs"] == int(said) // BATCHES + 2
+    runs = sorted((folder / "outputs" / "train" / "runs").iterdir())
+    metrics = read_metrics(runs[-1])
+    assert metrics["epochs"] == int(said) // BATCHES + 2
+    assert metrics["seed"] == (7 if sweep else 42)
     lines = [line for line in resumed.stdout.splitlines() if line.startswith("epoch ")]
     assert lines[0].startswith(f"epoch {int(said) // BATCHES + 1}/")
+
+
+# -- the best checkpoint --------------------------------------------------------------------------
+
+
+class Spoil(Callback):
+    """Makes every epoch a bad one."""
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        for weight in pl_module.model.parameters():
+            weight.data.zero_()
+
+
+def best_of(folder: Path) -> Path:
+    return folder / "checkpoints" / "best.ckpt"
+
+
+def assert_best(run: Run, folder: Path, expected: Run) -> None:
+    """The run keeps the other's best, with its score, in a folder of its own."""
+    saver: Any = run.trainer.checkpoint_callback
+    assert saver.best_model_path == str(best_of(folder))
+    assert saver.best_model_score == expected.trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
+
+
+def test_the_best_checkpoint_of_a_resumed_run_is_the_best_of_the_whole_training(
+    tmp_path: Path,
+) -> None:
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    first = fit(folders[0], callbacks=[StopAfterEpoch(2)])
+    best = best_of(folders[0]).read_bytes()
+    second = fit(folders[1], callbacks=[Spoil(), StopAfterEpoch(3)], resumed=folders[0])
+    assert second.trainer.callback_metrics["val/elbo"] < first.trainer.callback_metrics["val/elbo"]
+    assert_best(second, folders[1], first)
+    assert best_of(folders[1]).read_bytes() == best
+    # And so on, when the first folder is there no longer.
+    shutil.rmtree(folders[0])
+    third = fit(folders[2], callbacks=[Spoil()], resumed=folders[1])
+    assert_best(third, folders[2], first)
+    assert best_of(folders[2]).read_bytes() == best
+
+
+def test_an_epoch_that_is_better_after_a_resume_replaces_the_best_checkpoint(
+    tmp_path: Path,
+) -> None:
+    first = fit(tmp_path / "first", callbacks=[StopAfterEpoch(2)])
+    best = best_of(tmp_path / "first").read_bytes()
+    second = fit(tmp_path / "second", resumed=tmp_path / "first")
+    scores = [run.trainer.checkpoint_callback.best_model_score for run in (first, second)]  # type: ignore[union-attr]
+    assert scores[1] > scores[0]
+    assert torch.load(best_of(tmp_path / "second"), weights_only=True)["epoch"] == 3
+    assert best_of(tmp_path / "first").read_bytes() == best
+
+
+def test_the_best_checkpoint_is_found_where_the_folder_of_a_run_was_moved(tmp_path: Path) -> None:
+    first = fit(tmp_path / "first", callbacks=[StopAfterEpoch(2)])
+    (tmp_path / "first").rename(tmp_path / "moved")
+    second = fit(tmp_path / "second", callbacks=[Spoil()], resumed=tmp_path / "moved")
+    assert_best(second, tmp_path / "second", first)
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut short", "of other epochs"])
+def test_a_best_checkpoint_that_cannot_be_kept_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str
+) -> None:
+    fit(tmp_path / "first", callbacks=[StopAfterEpoch(2)])
+    best = best_of(tmp_path / "first")
+    if harm == "of other epochs":
+        fit(tmp_path / "other", "seed=1", callbacks=[StopAfterEpoch(1)])
+        best_of(tmp_path / "other").rename(best)
+    elif harm == "gone":
+        best.unlink()
+    else:
+        best.write_bytes(best.read_bytes()[:1000])
+    capsys.readouterr()
+    second = fit(tmp_path / "second", callbacks=[Spoil()], resumed=tmp_path / "first")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {best} ")
+    saver: Any = second.trainer.checkpoint_callback
+    assert saver.best_model_path == str(best_of(tmp_path / "second"))
+
+
+def test_a_resumed_run_that_diverges_at_once_names_the_best_checkpoint_of_before(
+    tmp_path: Path,
+) -> None:
+    fit(tmp_path / "first", callbacks=[StopAfterEpoch(2)])
+    options = [*SMALL, f"paths.run_dir={tmp_path / 'second'}", "optimizer.lr=1e30"]
+    run = build(to_container(compose("train", options)))
+    with pytest.raises(DivergedError) as error:
+        train.fit(run, checkpoint_of(tmp_path / "first"))
+    assert f"the last good checkpoint is {best_of(tmp_path / 'second')}" in str(error.value)
+
+
+def test_a_finished_run_that_is_resumed_tests_its_best_checkpoint(
+    call_train: Callable[..., Outcome], tmp_path: Path, finished_run: FinishedRun
+) -> None:
+    checkpoint = checkpoint_of(finished_run.folder)
+    options = ("trainer.max_epochs=2", "data.eval_batch_size=100", f"ckpt_path={checkpoint}")
+    outcome = call_train(*DIGITS, *MINIMAL, *options)
+    assert outcome.status == 0, outcome.err
+    (folder,) = (tmp_path / "outputs" / "train" / "runs").iterdir()
+    metrics = read_metrics(folder)
+    assert metrics["checkpoint"] == str(best_of(folder))
+    assert metrics["test/elbo"] == finished_run.metrics["test/elbo"]
+
+
+def test_a_resumed_run_tells_which_settings_are_not_those_of_before(
+    call_train: Callable[..., Outcome], finished_run: FinishedRun
+) -> None:
+    checkpoint = checkpoint_of(finished_run.folder)
+    same = (*DIGITS, *MINIMAL, "trainer.max_epochs=2", f"ckpt_path={checkpoint}", "test=false")
+    (line,) = re.findall("^goes on .*$", call_train(*same).out, re.MULTILINE)
+    assert line == f"goes on from {checkpoint}, with the same settings"
+    other = ("trainer.max_epochs=3", "optimizer.lr=0.01", "data.binarize=dynamic")
+    (line,) = re.findall("^goes on .*$", call_train(*same, *other).out, re.MULTILINE)
+    before = ("trainer.max_epochs=3 (was 2)", "optimizer.lr=0.01 (was 0.001)")
+    for setting in (*before, "data.binarize=dynamic (was none)"):
+        assert setting in line
+    assert line.count("(was ") == 3
 
 
 # -- what is refused ------------------------------------------------------------------------------
@@ -272,3 +440,14 @@ def test_a_checkpoint_of_another_model_is_refused_before_training(
     options = [*SMALL, "paths.run_dir=unused", f"ckpt_path={checkpoint_of(straight[0])}", override]
     with pytest.raises(CheckpointError, match=r"model\.(latent_dim=4, not 5|likelihood)"):
         build(to_container(compose("train", options)))
+
+
+def test_a_run_that_had_more_epochs_than_are_asked_for_is_refused_before_training(
+    straight: Straight,
+) -> None:
+    path = checkpoint_of(straight[0])
+    options = [*SMALL, "paths.run_dir=unused", f"ckpt_path={path}", "trainer.max_epochs=2"]
+    with pytest.raises(CheckpointError, match=r"trainer\.max_epochs=2 is too few") as error:
+        build(to_container(compose("train", options)))
+    assert str(path) in str(error.value)
+    build(to_container(compose("train", [*options, "train=false"])))

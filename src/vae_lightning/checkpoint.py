@@ -93,6 +93,20 @@ def check_same_model(path: str | Path, model_config: dict[str, Any]) -> None:
             )
 
 
+def check_epochs_left(path: str | Path, max_epochs: int | None) -> None:
+    """Check that a checkpoint is not of a later epoch than training is to end with.
+
+    Raises:
+        CheckpointError: it is.
+    """
+    epoch = read(path).get("epoch", 0)
+    if max_epochs is not None and 0 <= max_epochs < epoch:
+        raise CheckpointError(
+            f"{find(path)} is of epoch {epoch + 1}: trainer.max_epochs={max_epochs} is too few "
+            "to go on from it"
+        )
+
+
 def _flat(node: Any, path: str = "model") -> dict[str, Any]:
     if not isinstance(node, dict):
         return {path: node}

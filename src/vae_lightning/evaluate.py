@@ -6,6 +6,7 @@ from vae_lightning import command
 from vae_lightning.checks import at_least
 from vae_lightning.config import check_type, compose, instantiate, nearest, to_container
 from vae_lightning.errors import ConfigError
+from vae_lightning.overrides import quoted
 
 if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
     from vae_lightning.data import ImageDataModule
@@ -30,6 +31,7 @@ def check(config: dict[str, Any]) -> None:
         CheckpointError: `ckpt_path` is no checkpoint.
     """
     from vae_lightning.checkpoint import load
+    from vae_lightning.compatibility import check_accelerator
     from vae_lightning.train import settle_lightning
 
     settle_lightning()
@@ -57,6 +59,7 @@ def check(config: dict[str, Any]) -> None:
     data = datamodule_of(config)
     if data.num_images[options["split"]] == 0:
         raise ConfigError(f"evaluate.split={options['split']} holds no images in this run")
+    check_accelerator(config["trainer"])
     instantiate(config["trainer"], "trainer", logger=False, enable_checkpointing=False)
 
 
@@ -92,7 +95,7 @@ def evaluate_run(checkpoint: str, run: dict[str, Any]) -> float | None:
     from omegaconf import OmegaConf
 
     folder = f"{run['paths']['run_dir']}/evaluation"
-    composed = compose("evaluate", [f"paths.run_dir='{folder}'"])
+    composed = compose("evaluate", [f"paths.run_dir={quoted(folder)}"])
     OmegaConf.set_struct(composed, False)
     config = to_container(composed)
     config |= {"ckpt_path": checkpoint, "trainer": run["trainer"]}

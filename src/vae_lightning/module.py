@@ -199,6 +199,22 @@ class VAEModule(LightningModule):
         self._resumed_state = checkpoint["random_state"]
         self._sums = dict(checkpoint["epoch_terms"]["sums"])
         self._images = checkpoint["epoch_terms"]["images"]
+        if self.trainer.training:
+            self._configure_resumed(checkpoint)
+
+    def _configure_resumed(self, checkpoint: dict[str, Any]) -> None:
+        """Put the configured optimiser's options and schedule into a checkpoint that is restored.
+
+        Those that it holds are of the run before, which may have had fewer epochs to fall in. How
+        far it had come, and the optimiser's moments, stay.
+        """
+        optimizer = self.make_optimizer(self.model.parameters())
+        scheduler = self.make_scheduler(optimizer)
+        for _ in range(checkpoint["lr_schedulers"][0]["last_epoch"]):
+            scheduler.step()
+        checkpoint["lr_schedulers"] = [scheduler.state_dict()]
+        groups = optimizer.state_dict()["param_groups"]
+        checkpoint["optimizer_states"][0]["param_groups"] = groups
 
 
 def _means(rate: Tensor, distortion: Tensor, loss: Tensor) -> Tensor:

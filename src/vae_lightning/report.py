@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
 
+from vae_lightning.checkpoint import read
 from vae_lightning.data import ImageDataModule
 from vae_lightning.distributions.likelihoods import Bernoulli
 from vae_lightning.metrics.latents import Score, usage
@@ -36,6 +37,21 @@ def introduce(run: "Run") -> None:
     )
 
 
+def go_on(run: "Run", checkpoint: Path, config: dict[str, Any]) -> None:
+    """Print what training goes on from, and which settings are not those of the run before."""
+    if not run.trainer.is_global_zero:
+        return
+    before, now = hyperparameters(read(checkpoint)["config"]), hyperparameters(config)
+    changes = [
+        f"{key}={now.get(key)} (was {before.get(key)})"
+        for key in sorted(before.keys() | now.keys())
+        if now.get(key) != before.get(key)
+    ]
+    print(
+        f"goes on from {short(str(checkpoint))}, with {', '.join(changes) or 'the same settings'}"
+    )
+
+
 def latent_usage(run: "Run") -> dict[str, Score]:
     """How the test images use the latent dimensions, by tag; see `metrics.latents.usage`."""
     images = run.datamodule.images("test", run.datamodule.num_images["test"])[0]
@@ -56,8 +72,14 @@ def metrics_of(trainer: Trainer) -> dict[str, Score]:
 def conclude(
     run: "Run", config: dict[str, Any], metrics: dict[str, Score], checkpoint: str | None
 ) -> None:
-    """Write `metrics.json` and the hyperparameters, and print the closing table."""
+    """Write `metrics.json` and the hyperparameters, and print the closing table.
+
+    A trial of a few batches (`trainer.fast_dev_run`) has no results, so that nothing is written.
+    """
     if not run.trainer.is_global_zero:
+        return
+    if run.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        print("\nA trial of a few batches went through; nothing is kept.")
         return
     folder = Path(config["paths"]["run_dir"])
     facts = {
@@ -101,10 +123,10 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
             flat[path] = node if isinstance(node, int | float | str) else str(node)
 
     for group in chosen:
-        visit(config[group], group)
+        visit(config.get(group), group)
     # Where files lie, and what repeats another key, distinguishes nothing.
     for key in ("data", "data.source", "data.root", "data.seed", "data.eval_batch_size"):
-        flat.pop(key)
+        flat.pop(key, None)
     return flat
 
 

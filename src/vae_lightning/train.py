@@ -62,7 +62,7 @@ def build(config: dict[str, Any]) -> Run:
 
     Raises:
         ConfigError: a key, type or value that does not fit.
-        CheckpointError: `ckpt_path` is no checkpoint, or of another model.
+        CheckpointError: `ckpt_path` is no checkpoint, or of another model or a later epoch.
     """
     options = get_type_hints(Options)
     for key in config:
@@ -85,10 +85,12 @@ def build(config: dict[str, Any]) -> Run:
     settle_lightning()
     from lightning import seed_everything
 
+    from vae_lightning.compatibility import check_accelerator, check_parts
     from vae_lightning.module import VAEModule
 
     datamodule = instantiate(config["data"], "data")
-    _check_fit(config)
+    check_parts(config)
+    check_accelerator(config["trainer"])
     seed_everything(config["seed"], workers=True, verbose=False)
     module = VAEModule(
         model=instantiate(config["model"], "model"),
@@ -110,9 +112,11 @@ def build(config: dict[str, Any]) -> Run:
         logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
     )
     if config["ckpt_path"] is not None:
-        from vae_lightning.checkpoint import check_same_model
+        from vae_lightning.checkpoint import check_epochs_left, check_same_model
 
         check_same_model(config["ckpt_path"], config["model"])
+        if config["train"]:
+            check_epochs_left(config["ckpt_path"], trainer.max_epochs)
     elif not config["train"]:
         raise ConfigError("train=false needs a checkpoint to test: set ckpt_path")
     return Run(module, datamodule, trainer)
@@ -152,6 +156,8 @@ def train(config: dict[str, Any]) -> float | None:
     module, datamodule, trainer = run.module, run.datamodule, run.trainer
     checkpoint = find(config["ckpt_path"]) if config["ckpt_path"] is not None else None
     report.introduce(run)
+    if config["train"] and checkpoint:
+        report.go_on(run, checkpoint, config)
     metrics: dict[str, Score] = {}
     best_score = None
     if config["train"]:
@@ -178,40 +184,10 @@ def train(config: dict[str, Any]) -> float | None:
 
 def _last_good(trainer: "Trainer") -> str:
     saver: Any = trainer.checkpoint_callback
-    if saver and saver.last_model_path:
-        return f"the last good checkpoint is {saver.last_model_path}"
+    # After a resume there may be no more than the best of the run before.
+    if saver and (path := saver.last_model_path or saver.best_model_path):
+        return f"the last good checkpoint is {path}"
     return "no checkpoint was saved before: try a smaller optimizer.lr"
-
-
-def _check_fit(config: dict[str, Any]) -> None:
-    """What no part can see by itself: that the parts fit together."""
-    from vae_lightning.module import TERMS
-
-    data, model = config["data"], config["model"]
-    served = [data["channels"], data["size"], data["size"]]
-    if model["image_shape"] != served:
-        raise ConfigError(
-            f"model.image_shape={model['image_shape']} does not fit the data: "
-            f"data.channels={data['channels']} and data.size={data['size']} make it {served}"
-        )
-    interval = config["trainer"].get("log_every_n_steps")
-    if isinstance(interval, int) and interval < 1:
-        raise ConfigError(f"trainer.log_every_n_steps={interval} is out of range: at least 1")
-    known = [f"{stage}/{name}" for stage in ("val", "train") for name in TERMS]
-    for name, node in config["callbacks"].items():
-        monitor = node.get("monitor")
-        if monitor is not None and monitor not in known:
-            raise ConfigError(
-                f"callbacks.{name}.monitor={monitor} is not logged: {nearest(monitor, known)}"
-            )
-    if data["val_size"] == 0 and data["validation"] == "held_out":
-        for name, node in config["callbacks"].items():
-            if str(node.get("monitor")).startswith("val/"):
-                raise ConfigError(
-                    f"callbacks.{name}.monitor={node['monitor']} needs validation images, and "
-                    f"data.val_size=0 holds none out: set callbacks.{name}.monitor=null, "
-                    "so that the last epoch is kept"
-                )
 
 
 def settle_lightning() -> None:

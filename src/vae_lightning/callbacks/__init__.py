@@ -1,11 +1,13 @@
-"""Callbacks: what TensorBoard shows, and what happens on Ctrl-C."""
+"""Callbacks: what TensorBoard shows, what is kept, and what happens on Ctrl-C."""
 
+from vae_lightning.callbacks.checkpoint import BestCheckpoint
 from vae_lightning.callbacks.interrupt import SaveOnInterrupt
 from vae_lightning.callbacks.pictures import Pictures
 from vae_lightning.callbacks.tensorboard import TensorBoardPages
 from vae_lightning.callbacks.terminal import ModelSummary, ProgressBar
 
 __all__ = [
+    "BestCheckpoint",
     "ModelSummary",
     "Pictures",
     "ProgressBar",

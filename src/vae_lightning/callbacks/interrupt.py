@@ -1,14 +1,13 @@
 """Ctrl-C: finish the step, save, and say how to go on."""
 
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from vae_lightning.command import command_line
+from vae_lightning.command import resume_command
 
 
 class SaveOnInterrupt(Callback):
@@ -51,8 +50,7 @@ class SaveOnInterrupt(Callback):
             return
         trainer.save_checkpoint(self.path)
         if trainer.is_global_zero:
-            overrides = [item for item in sys.argv[1:] if not item.startswith("ckpt_path=")]
-            resume = command_line([*overrides, f"ckpt_path={self.path}"])
+            resume = resume_command(self.path)
             print(f"\nStopped at step {trainer.global_step}. To go on:\n  {resume}")
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:

@@ -1,0 +1,215 @@
+"""What a command line asks for: its flags, its jobs, and what is wrong with it, in one line."""
+
+import argparse
+import itertools
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vae_lightning.config import CONF_DIR, compose, nearest
+from vae_lightning.errors import ConfigError
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Hydra's own flags, as far as they decide what is to be checked.
+
+    Raises:
+        ConfigError: a flag that Hydra does not have.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for names in (
+        ("--help", "-h"),
+        ("--hydra-help",),
+        ("--version",),
+        ("--shell-completion", "-sc"),
+    ):
+        parser.add_argument(*names, action="store_true", dest="help")
+    parser.add_argument("--cfg", "-c")
+    parser.add_argument("--info", "-i", nargs="?", const="all")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("overrides", nargs="*")
+    flags, others = parser.parse_known_intermixed_args(arguments)
+    unknown = [argument for argument in others if argument.startswith("-")]
+    if unknown and not flags.help:
+        raise ConfigError(
+            f"{unknown[0]} is not a flag: settings are written key=value, "
+            "as in model.latent_dim=20; --help lists them"
+        )
+    flags.overrides += others
+    flags.rest = [argument for argument in arguments if argument not in flags.overrides]
+    flags.informative = bool(flags.help or flags.cfg or flags.info)
+    return flags
+
+
+def jobs(config_name: str, flags: argparse.Namespace) -> Iterator[list[str]]:
+    """The overrides of each job: one, or all that a sweep will run.
+
+    Raises:
+        ConfigError: an override that cannot be read, or does not fit.
+    """
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    overrides: list[str] = flags.overrides
+    config = compose_job(config_name, flags, without_sweeps(overrides))
+    if not is_sweep(config.hydra):
+        yield overrides
+        return
+    swept = dict(config.hydra.sweeper.get("params") or {})
+    overrides = [*(f"{key}={value}" for key, value in swept.items()), *overrides]
+    choices = []
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        for override in _parsed(overrides, loader):
+            key = override.get_key_element()
+            if override.is_interval_sweep():
+                raise ConfigError(f"{key} is swept over an interval: list its values instead")
+            if override.is_sweep_override():
+                choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            else:
+                choices.append([str(override.input_line)])
+    for combination in itertools.product(*choices):
+        yield list(combination)
+
+
+def is_sweep(settings: Any) -> bool:
+    """Whether Hydra's own settings, those under the key `hydra`, are of a job of a sweep."""
+    return str(settings.mode) == "RunMode.MULTIRUN"
+
+
+def output_folder(settings: Any) -> Path:
+    """The folder that Hydra will make for a run, or for a sweep.
+
+    Raises:
+        ConfigError: it depends on something that is not there.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return Path(settings.sweep.dir if is_sweep(settings) else settings.run.dir)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+
+
+def without_sweeps(overrides: Sequence[str]) -> list[str]:
+    """The overrides that every job has in common.
+
+    Raises:
+        ConfigError: an override that cannot be read.
+    """
+    return [str(item.input_line) for item in _parsed(overrides) if not item.is_sweep_override()]
+
+
+def quoted(text: str) -> str:
+    """A text as the value of an override: in quotes, unless it looks like a plain path."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
+        return text
+    return QuotedString(text.replace("${", r"\${"), Quote.double).with_quotes()
+
+
+def _parsed(overrides: Sequence[str], config_loader: Any = None) -> list[Any]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    try:
+        parsed = OverridesParser.create(config_loader).parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ConfigError(_unreadable(error.override, str(error))) from error
+    for item in parsed:
+        if not item.key_or_group:
+            raise ConfigError(_unreadable(str(item.input_line), ""))
+    return parsed
+
+
+def _unreadable(override: str, explanation: str) -> str:
+    key, equals, value = override.partition("=")
+    if not (key and equals):
+        return (
+            f"{override} is not a setting: settings are written key=value, with quotes around "
+            "all of it where there is a space, as in 'task_name=my runs'"
+        )
+    empty = ("Error parsing override", "LexerNoViableAlt", "See http")
+    reasons = [line for line in explanation.splitlines() if not line.startswith(empty)]
+    reason = f" ({reasons[0]})" if reasons and reasons[0].strip(" ^") else ""
+    example = shlex.quote(f"{key}={quoted(value)}")
+    return f"{override} cannot be read{reason}: a text with such signs is written {example}"
+
+
+def compose_job(config_name: str, flags: argparse.Namespace, overrides: Sequence[str]) -> Any:
+    """Compose one job, Hydra's own settings included.
+
+    Raises:
+        ConfigError: what Hydra refuses, in one line with the nearest name.
+    """
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
+    overrides = list(overrides)
+    if flags.config_dir:
+        place = f"file://{Path(flags.config_dir).resolve()}"
+        overrides.append(f"hydra.searchpath=[{quoted(place)}]")
+    if flags.multirun:
+        overrides.append("hydra.mode=MULTIRUN")
+    try:
+        return compose(config_name, overrides, with_hydra=True)
+    except MissingConfigException as error:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if not error.options:
+            raise ConfigError(_first_line(error)) from error
+        close = nearest(option, error.options)
+        raise ConfigError(f"{group}={option} is not there: {close}") from error
+    except ValueError as error:  # Hydra's answer to group=null
+        raise ConfigError(_no_option(overrides) or _first_line(error)) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error, config_name, overrides)) from error
+
+
+def _no_option(overrides: list[str]) -> str | None:
+    """What is wrong with the first choice that is null or a number."""
+    for item in _parsed(overrides):
+        options = [file.stem for file in (CONF_DIR / item.key_or_group).glob("*.yaml")]
+        if options and (item.value() is None or isinstance(item.value(), int | float)):
+            return f"{item.input_line} is no option: {nearest('', options)}"
+    return None
+
+
+def _explain(error: Exception, config_name: str, overrides: list[str]) -> str:
+    line = _first_line(error)
+    if match := re.search(r"(?:override|delete)(?: config value)? '([^']+)'", line) or re.search(
+        r"Key '([^']+)' is not in struct", line
+    ):
+        key = match[1]
+        others = [item for item in overrides if not item.lstrip("+~").startswith(key)]
+        try:
+            known = set(_keys(compose(config_name, others)))
+        except Exception:  # several mistakes: the first is enough
+            return f"{key} is not a key of the configuration"
+        parent, dot, leaf = key.rpartition(".")
+        siblings = {name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent}
+        if siblings and dot:
+            return f"{leaf} is not a key of {parent}: {nearest(leaf, siblings)}"
+        return f"{key} is not a key of the configuration: {nearest(key, known, siblings)}"
+    if match := re.search(r"Ambiguous value for argument '([^']+)'", line):
+        return f"{match[1]} is several values: add -m to run one job for each"
+    return line
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    from omegaconf import DictConfig
+
+    for key in config:
+        yield f"{prefix}{key}"
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none():
+            yield from _keys(node, f"{prefix}{key}.")
+
+
+def _first_line(error: Exception) -> str:
+    return next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
