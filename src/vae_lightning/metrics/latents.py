@@ -112,20 +112,26 @@ def rate_decomposition(model: LatentVariableModel, images: Tensor, seed: int) ->
         samples = [posterior.sample() for posterior in posteriors]
     prior = model.prior_distribution()
     z = torch.cat(samples)
-    log_q = torch.cat([q.log_prob(own) for q, own in zip(posteriors, samples, strict=True)])
-    log_aggregate, log_marginals = _log_aggregate(posteriors, z)
+    log_q, log_aggregate, log_marginals, log_p = (
+        # On the CPU because not every device has doubles, without which the sums are not exact.
+        log_density.cpu().double()  # (N,)
+        for log_density in (
+            torch.cat([q.log_prob(own) for q, own in zip(posteriors, samples, strict=True)]),
+            *_log_aggregate(posteriors, z),
+            prior.log_prob(z),
+        )
+    )
 
     def mean(log_ratio: Tensor) -> float:
         return log_ratio.mean().item()
 
-    log_q, log_p = log_q.double(), prior.log_prob(z).double()  # (N,)
     parts = {
         "mutual_information": mean(log_q - log_aggregate),
         "marginal_kl": mean(log_aggregate - log_p),
         "sampled_rate": mean(log_q - log_p),
         "mutual_information_bound": math.log(len(images)),
     }
-    if _factors(posteriors[0]) and _factors(prior):
+    if _factors(posteriors[0]) is not None and _factors(prior) is not None:
         parts["total_correlation"] = mean(log_aggregate - log_marginals)
         parts["dimension_wise_kl"] = mean(log_marginals - log_p)
     return parts
@@ -178,8 +184,8 @@ def _log_aggregate(posteriors: list[Distribution], z: Tensor) -> tuple[Tensor, T
         joint, single = [], []
         for posterior in posteriors:
             log_factors = _log_factors(posterior, part)  # (D, chunk, B)
-            joint.append(_log_sum(log_factors.sum(0).double()))  # (chunk,)
-            single.append(_log_sum(log_factors).double())  # (D, chunk)
+            joint.append(_log_sum(log_factors.sum(0)))  # (chunk,)
+            single.append(_log_sum(log_factors))  # (D, chunk)
         log_aggregate.append(torch.stack(joint, -1).logsumexp(-1) - math.log(len(z)))
         each = torch.stack(single, -1).logsumexp(-1) - math.log(len(z))
         log_marginals.append(each.sum(0))
