@@ -3,7 +3,7 @@
 import pickle
 import random
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -209,7 +209,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(
 
 @pytest.mark.usefixtures("few_steps")
 def test_global_random_state_is_untouched_by_training_and_by_reading(tmp_path: Path) -> None:
-    for _ in ("trained", "read"):
+    for seed in (1, 2):  # trained, then read
+        # Not the state in which an earlier training may have left it.
+        torch.manual_seed(seed)
         before = random_states()
         trained(tmp_path)
         assert random_states() == before
@@ -223,6 +225,13 @@ def test_it_trains_where_a_caller_has_switched_gradients_off(
     expected = weights(trained(tmp_path / "outside"))
     with mode():
         assert torch.equal(weights(trained(tmp_path / "inside")), expected)
+
+
+def test_each_epoch_sees_every_image_in_another_order() -> None:
+    images, labels = torch.zeros(60, 1, 2, 2, dtype=torch.uint8), torch.arange(60)
+    epochs = [targets.tolist() for _, targets in islice(features._endless(images, labels), 3)]
+    assert all(sorted(order) == list(range(60)) for order in epochs)
+    assert all(ours != theirs for ours, theirs in pairwise([list(range(60)), *epochs]))
 
 
 def test_classifier_comes_back_frozen_and_takes_colour_and_odd_sizes(
@@ -345,6 +354,13 @@ def test_precision_and_recall_are_those_of_a_loop_over_all_pairs() -> None:
     # Neither trivial, nor one like the other.
     assert 0.1 < recall < precision - 0.1 < 0.8
     assert precision_and_recall(*clouds()) == pytest.approx((precision, recall))
+
+
+def test_points_far_from_the_origin_are_as_far_apart_as_near_it() -> None:
+    # Multiples of 1/256, which float32 holds exactly at either place.
+    real, generated = ((points * 256).round() / 256 for points in clouds())
+    expected = precision_and_recall(real, generated)
+    assert precision_and_recall(real + 2000, generated + 2000) == expected
 
 
 def test_real_and_generated_images_keep_their_roles() -> None:

@@ -150,13 +150,10 @@ def feature_classifier(
 def _apart() -> Iterator[None]:
     # Only the CPU's generator is seeded: torch.manual_seed would reach those of every device.
     # A sum is rounded in another order by another number of threads. Gradients are needed even
-    # where a caller, evaluating a model, has switched them off.
+    # where a caller, evaluating a model, has switched them off: leaving inference mode, entered
+    # or not, switches them on.
     threads = torch.get_num_threads()
-    with (
-        torch.random.fork_rng(devices=[]),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-    ):
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.default_generator.manual_seed(SEED)
         torch.set_num_threads(1)
         try:
