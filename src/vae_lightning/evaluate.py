@@ -45,7 +45,7 @@ def check(config: dict[str, Any]) -> None:
     try:
         at_least("evaluate.num_samples", options["num_samples"], 1)
         if options["num_images"] is not None:
-            at_least("evaluate.num_images", options["num_images"], 2)
+            at_least("evaluate.num_images", options["num_images"], 4)
         check_type(config["seed"], int, "seed")
         at_least("seed", config["seed"], 0)
     except ValueError as error:

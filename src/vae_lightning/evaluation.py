@@ -170,10 +170,11 @@ def sample_scores(
     options = config["evaluate"]
     grey = datamodule_of(config, binarize="none")
     grey.setup("test")
+    # Of the official splits, so that the space is the same whatever a run holds out.
     classifier = feature_classifier(
         str(grey.name),
-        *grey.evaluated("train"),
-        *grey.evaluated("test"),
+        *grey.official(train=True),
+        *grey.official(train=False),
         num_classes=len(grey.class_names),
         folder=grey.root / "features",
     ).to(images.device)

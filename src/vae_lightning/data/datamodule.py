@@ -159,6 +159,14 @@ class ImageDataModule(LightningDataModule):
         images, labels = self._splits[split]
         return self._drawn(images, labels, stream=3) if split == "train" else (images, labels)
 
+    def official(self, train: bool) -> Split:
+        """All images of the training or of the test split, before any is held out.
+
+        Shape:
+            returns images uint8 (N, C, H, W) and labels int64 (N,).
+        """
+        return self._read(train)
+
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
         images, _ = self._splits["train"]
