@@ -1,6 +1,7 @@
 """The LightningModule: steps, optimiser, and what is logged."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from math import isfinite
 from typing import Any
@@ -210,8 +211,11 @@ class VAEModule(LightningModule):
         """
         optimizer = self.make_optimizer(self.model.parameters())
         scheduler = self.make_scheduler(optimizer)
-        for _ in range(checkpoint["lr_schedulers"][0]["last_epoch"]):
-            scheduler.step()
+        with warnings.catch_warnings():
+            # That the optimiser took no step in between.
+            warnings.filterwarnings("ignore", ".*`lr_scheduler.step\\(\\)` before.*")
+            for _ in range(checkpoint["lr_schedulers"][0]["last_epoch"]):
+                scheduler.step()
         checkpoint["lr_schedulers"] = [scheduler.state_dict()]
         groups = optimizer.state_dict()["param_groups"]
         checkpoint["optimizer_states"][0]["param_groups"] = groups
