@@ -275,7 +275,7 @@ def test_importing_the_package_or_a_command_loads_neither_torch_nor_lightning(
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
-    ("flags", "expected"), [(["--help"], "model/encoder"), (["--cfg", "job"], "latent_dim: 20")]
+    ("flags", "expected"), [(["--help"], "model/encoder"), (["--cfg", "job"], "accelerator: auto")]
 )
 def test_asking_a_command_for_help_loads_neither_torch_nor_lightning(
     tmp_path: Path, command: str, flags: list[str], expected: str
