@@ -206,6 +206,7 @@ def settle_lightning() -> None:
         ".*Detected call of `lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*",
         ".*GPU available but not used.*",
         ".*is smaller than the logging interval.*",
+        ".*Total length of .* across ranks is zero.*",
     ):
         warnings.filterwarnings("ignore", message)
 
