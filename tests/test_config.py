@@ -146,7 +146,12 @@ def test_a_target_inside_an_argument_is_checked_like_the_outermost_one() -> None
 
 
 def test_a_good_node_is_built_with_its_arguments() -> None:
-    node = {"_target_": "vae_lightning.objectives.ELBO", "num_samples": 3, "beta": 2}
+    node = {
+        "_target_": "vae_lightning.objectives.ELBO",
+        "num_samples": 3,
+        "beta": 2,
+        "warm_up_steps": 0,
+    }
     objective = instantiate(node, "objective")
     assert isinstance(objective, ELBO)
     assert (objective.num_samples, objective.beta) == (3, 2)
@@ -171,7 +176,12 @@ def test_checking_builds_nothing() -> None:
 
 # -- what is wrong with it ------------------------------------------------------------------------
 
-ELBO_NODE = {"_target_": "vae_lightning.objectives.ELBO", "num_samples": 1, "beta": 1.0}
+ELBO_NODE = {
+    "_target_": "vae_lightning.objectives.ELBO",
+    "num_samples": 1,
+    "beta": 1.0,
+    "warm_up_steps": 0,
+}
 ENCODER_NODE = {
     "_target_": "vae_lightning.networks.MLPEncoder",
     "image_shape": [1, 2, 2],
@@ -190,7 +200,7 @@ ENCODER_NODE = {
         ),
         (
             {**ELBO_NODE, "zzz": 2.0},
-            "part.zzz is not an option of ELBO: there are: beta, num_samples",
+            "part.zzz is not an option of ELBO: there are: beta, num_samples, warm_up_steps",
         ),
         ({**ELBO_NODE, "num_samples": 1.5}, "part.num_samples=1.5 should be a whole number"),
         ({**ELBO_NODE, "num_samples": True}, "part.num_samples=True should be a whole number"),

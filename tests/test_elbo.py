@@ -138,7 +138,7 @@ def test_loss_sums_over_pixels_and_latents_and_averages_over_images_and_samples(
     model = tiny_vae(latent_dim=3, likelihood=partial(NormalLikelihood, scale=SCALE)).double()
     x = grey_images()
     trace = model(x, 2)
-    loss, parts = ELBO(num_samples=2, beta=3.0)(trace, 0)
+    loss, parts = ELBO(num_samples=2, beta=3.0, warm_up_steps=0)(trace, 0)
 
     mean, log_variance = head(model.posterior)(model.encoder(x)).chunk(2, -1)
     pixels = head(model.likelihood)(model.decoder(trace.latents[0].z))  # (K, B, 16)
@@ -159,7 +159,7 @@ def test_beta_weighs_the_rate_in_the_loss_and_leaves_elbo_and_rate_alone() -> No
     torch.manual_seed(0)
     trace = tiny_vae().double()(grey_images(), 1)
     elbo, rate = trace.elbo.clone(), trace.rate.clone()
-    losses = {beta: ELBO(1, beta)(trace, 0)[0] for beta in (0.0, 1.0, 4.0)}
+    losses = {beta: ELBO(1, beta, 0)(trace, 0)[0] for beta in (0.0, 1.0, 4.0)}
     torch.testing.assert_close(losses[0.0], trace.distortion.mean())
     torch.testing.assert_close(losses[1.0], -elbo.mean())
     torch.testing.assert_close(losses[4.0] - losses[1.0], 3 * rate.mean())
@@ -183,7 +183,7 @@ def test_auxiliary_losses_are_added_as_means_over_images_and_named() -> None:
     plain = tiny_vae().double()(grey_images(), 1)
     auxiliary = {"commitment": torch.tensor([1.0, 2.0, 6.0]), "entropy": torch.full((3,), -0.5)}
     trace = Trace(plain.x, plain.latents, plain.likelihood, auxiliary)
-    objective = ELBO(num_samples=1, beta=4.0)
+    objective = ELBO(num_samples=1, beta=4.0, warm_up_steps=0)
     loss, parts = objective(trace, 0)
     # 3 - 0.5, whatever beta is.
     torch.testing.assert_close(loss - objective(plain, 0)[0], torch.tensor(2.5).double())
@@ -204,8 +204,8 @@ def test_loss_of_several_samples_is_the_mean_of_their_losses() -> None:
     for k in range(3):
         z = latent.z[k : k + 1]
         one = Trace(x, (Latent(z, latent.posterior, latent.prior),), model.decode(z))
-        singles.append(ELBO(1, 2.0)(one, 0)[0])
-    loss, _ = ELBO(3, 2.0)(trace, 0)
+        singles.append(ELBO(1, 2.0, 0)(one, 0)[0])
+    loss, _ = ELBO(3, 2.0, 0)(trace, 0)
     torch.testing.assert_close(loss, torch.stack(singles).mean())
 
 
@@ -229,4 +229,22 @@ def test_rates_and_weights_of_several_latents_add_up() -> None:
 )
 def test_objective_refuses_values_out_of_range(num_samples: int, beta: float) -> None:
     with pytest.raises(ValueError, match="is out of range"):
-        ELBO(num_samples=num_samples, beta=beta)
+        ELBO(num_samples=num_samples, beta=beta, warm_up_steps=0)
+
+
+# -- warm-up --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "weight"), [(0, 0.0), (25, 0.5), (50, 1.0), (100, 2.0), (999, 2.0)]
+)
+def test_weight_of_the_rate_rises_in_a_straight_line_to_beta(step: int, weight: float) -> None:
+    torch.manual_seed(0)
+    trace = with_wrong_posterior((1, 2, 2))(grey_images((1, 2, 2)), 2)
+    loss, _ = ELBO(num_samples=2, beta=2.0, warm_up_steps=100)(trace, step)
+    torch.testing.assert_close(loss, (trace.distortion + weight * trace.rate).mean())
+
+
+def test_a_warm_up_of_less_than_no_steps_is_refused() -> None:
+    with pytest.raises(ValueError, match="warm_up_steps=-1"):
+        ELBO(num_samples=1, beta=1.0, warm_up_steps=-1)

@@ -41,7 +41,7 @@ class Watched(ELBO):
     """An objective that remembers each image's terms."""
 
     def __init__(self, num_samples: int, beta: float) -> None:
-        super().__init__(num_samples, beta)
+        super().__init__(num_samples, beta, warm_up_steps=0)
         self.seen: list[Seen] = []
 
     def forward(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -453,7 +453,7 @@ def test_divergence_of_the_loss_alone_is_noticed(tmp_path: Path) -> None:
             return (loss * math.nan if step == 2 else loss), parts
 
     module = tiny_module()
-    module.objective = Broken(1, 1.0)
+    module.objective = Broken(1, 1.0, 0)
     with pytest.raises(DivergedError, match=r"^loss stopped being finite at step 3$"):
         tiny_trainer(tmp_path).fit(module, batches(4, 4, 4, 4))
 

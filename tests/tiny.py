@@ -103,7 +103,7 @@ def tiny_module(
 ) -> VAEModule:
     return VAEModule(
         model=model or tiny_vae(),
-        objective=ELBO(num_samples=num_samples, beta=beta),
+        objective=ELBO(num_samples=num_samples, beta=beta, warm_up_steps=0),
         optimizer=partial(torch.optim.SGD, lr=lr),
         scheduler=scheduler,
         seed=seed,
