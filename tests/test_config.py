@@ -171,7 +171,15 @@ def test_a_partial_node_is_built_when_it_is_called() -> None:
 
 def test_checking_builds_nothing() -> None:
     # Building it would refuse the value.
-    check_node({"_target_": "vae_lightning.objectives.ELBO", "num_samples": 0, "beta": 1.0}, "x")
+    check_node(
+        {
+            "_target_": "vae_lightning.objectives.ELBO",
+            "num_samples": 0,
+            "beta": 1.0,
+            "warm_up_steps": 0,
+        },
+        "x",
+    )
 
 
 # -- what is wrong with it ------------------------------------------------------------------------
