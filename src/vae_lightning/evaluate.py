@@ -90,12 +90,13 @@ def evaluate_run(checkpoint: str, run: dict[str, Any]) -> float | None:
 
     Args:
         checkpoint: the file.
-        run: the run's resolved configuration; its trainer and its folder are used.
+        run: the run's resolved configuration: its trainer, its folder and its K are used.
     """
     from omegaconf import OmegaConf
 
     folder = f"{run['paths']['run_dir']}/evaluation"
-    composed = compose("evaluate", [f"paths.run_dir={quoted(folder)}"])
+    samples = f"evaluate.num_samples={run['nll_samples']}"
+    composed = compose("evaluate", [f"paths.run_dir={quoted(folder)}", samples])
     OmegaConf.set_struct(composed, False)
     config = to_container(composed)
     config |= {"ckpt_path": checkpoint, "trainer": run["trainer"]}

@@ -28,6 +28,7 @@ class Options(TypedDict):
     train: bool
     test: bool
     evaluate: bool
+    nll_samples: int
     ckpt_path: str | None
     data_fallback: str | None
 
@@ -79,6 +80,8 @@ def build(config: dict[str, Any]) -> Run:
             f"data_fallback={config['data_fallback']} is not an option of data: "
             f"{nearest(config['data_fallback'], fallbacks)}"
         )
+    if config["nll_samples"] < 1:
+        raise ConfigError(f"nll_samples={config['nll_samples']} is out of range: at least 1")
     if not 0 <= config["seed"] < 2**32:
         raise ConfigError(f"seed={config['seed']} is out of range: it must be from 0 to 2**32 - 1")
 

@@ -62,10 +62,14 @@ class _LogProbability(torch.autograd.Function):
             logits = logits.float()
         x = x.to(logits.dtype)
         ctx.save_for_backward(logits, x)
-        # log(1 + e^l) = max(l, 0) - log sigmoid(|l|).
-        factors = logits.abs().sigmoid_().unflatten(-1, (-1, _factors(logits.shape[-1])))
-        on = torch.addcmul(logits.clamp_min(0), x, logits, value=-1)
-        return factors.prod(-1).log_().sum(-1) - on.sum(-1)
+        logits, x = torch.broadcast_tensors(logits, x)
+        # log(1 + e^l) = max(l, 0) - log sigmoid(|l|). One buffer serves for both: touching new
+        # memory takes longer than the arithmetic.
+        buffer = logits.abs()
+        factors = buffer.sigmoid_().unflatten(-1, (-1, _factors(logits.shape[-1])))
+        off = factors.prod(-1).log_().sum(-1)
+        torch.clamp_min(logits, 0, out=buffer).addcmul_(x, logits, value=-1)
+        return off - buffer.sum(-1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -14,7 +14,7 @@ BOUNDS = ("nll", "elbo", "rate", "distortion")
 # Posterior samples decoded at once: memory does not grow with K. A part of the protocol and not an
 # option, since so many are drawn from an image's stream of noise at a time. Larger blocks leave the
 # processor's caches.
-_BLOCK = 1000
+_BLOCK = 500
 
 
 @torch.no_grad()
