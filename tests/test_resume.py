@@ -240,8 +240,11 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(
 def test_a_second_ctrl_c_stops_at_once_without_saving(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # A shell's background job, as tests may be one, is started with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     # In the middle of a step, a checkpoint would hold half of its effects.
     run = fit(tmp_path, callbacks=[InterruptAt(5, times=2)])
+    signal.signal(signal.SIGINT, before)
     assert run.trainer.global_step == 5
     assert not checkpoint_of(tmp_path).exists()
     assert "To go on" not in capsys.readouterr().out
