@@ -361,7 +361,7 @@ def files(folder: Path) -> list[str]:
 
 
 def read_png(path: Path) -> Tensor:
-    return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
+    return torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
 
 
 def test_pictures_are_files_by_name_and_epoch(tmp_path: Path) -> None:

