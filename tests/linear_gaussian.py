@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
 from tiny import head, tiny_vae
-from vae_lightning.distributions.likelihoods import Normal as NormalLikelihood
+from vae_lightning.distributions.likelihoods.normal import Normal as NormalLikelihood
 from vae_lightning.models import VAE
 
 SCALE = 0.5

@@ -19,9 +19,10 @@ from linear_gaussian import (
     with_wrong_posterior,
 )
 from tiny import head, tiny_vae
-from vae_lightning.distributions.likelihoods import Normal as NormalLikelihood
+from vae_lightning.distributions.likelihoods.normal import Normal as NormalLikelihood
 from vae_lightning.models import VAE, Latent, Trace
 from vae_lightning.objectives import ELBO
+from vae_lightning.objectives.schedules import Constant
 
 
 def exact_trace(model: VAE, x: Tensor) -> Trace:
@@ -138,7 +139,7 @@ def test_loss_sums_over_pixels_and_latents_and_averages_over_images_and_samples(
     model = tiny_vae(latent_dim=3, likelihood=partial(NormalLikelihood, scale=SCALE)).double()
     x = grey_images()
     trace = model(x, 2)
-    loss, parts = ELBO(num_samples=2, beta=3.0, warm_up_steps=0)(trace, 0)
+    loss, parts = ELBO(num_samples=2, beta=3.0, schedule=Constant(), free_bits=0.0)(trace, 0)
 
     mean, log_variance = head(model.posterior)(model.encoder(x)).chunk(2, -1)
     pixels = head(model.likelihood)(model.decoder(trace.latents[0].z))  # (K, B, 16)
@@ -183,7 +184,7 @@ def test_auxiliary_losses_are_added_as_means_over_images_and_named() -> None:
     plain = tiny_vae().double()(grey_images(), 1)
     auxiliary = {"commitment": torch.tensor([1.0, 2.0, 6.0]), "entropy": torch.full((3,), -0.5)}
     trace = Trace(plain.x, plain.latents, plain.likelihood, auxiliary)
-    objective = ELBO(num_samples=1, beta=4.0, warm_up_steps=0)
+    objective = ELBO(num_samples=1, beta=4.0, schedule=Constant(), free_bits=0.0)
     loss, parts = objective(trace, 0)
     # 3 - 0.5, whatever beta is.
     torch.testing.assert_close(loss - objective(plain, 0)[0], torch.tensor(2.5).double())
@@ -229,7 +230,7 @@ def test_rates_and_weights_of_several_latents_add_up() -> None:
 )
 def test_objective_refuses_values_out_of_range(num_samples: int, beta: float) -> None:
     with pytest.raises(ValueError, match="is out of range"):
-        ELBO(num_samples=num_samples, beta=beta, warm_up_steps=0)
+        ELBO(num_samples=num_samples, beta=beta, schedule=Constant(), free_bits=0.0)
 
 
 # -- warm-up --------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from tiny import composed_model, head, options, tiny_vae
-from vae_lightning.distributions.likelihoods import Normal as NormalLikelihood
+from vae_lightning.distributions.likelihoods.normal import Normal as NormalLikelihood
 from vae_lightning.models import VAE
 from vae_lightning.networks import MLPDecoder, MLPEncoder
 from vae_lightning.objectives import ELBO
+from vae_lightning.objectives.schedules import Constant
 
 PAIRS: list[tuple[str, ...]] = [
     tuple(f"model/{group}={name}" for group, name in zip(groups, names, strict=True))
@@ -40,7 +41,7 @@ def test_gradient_step_reaches_every_parameter_of_every_combination(
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     x = some_images(model)
-    loss, _ = ELBO(num_samples=2, beta=1.0, warm_up_steps=0)(model(x, 2), 0)
+    loss, _ = ELBO(num_samples=2, beta=1.0, schedule=Constant(), free_bits=0.0)(model(x, 2), 0)
     loss.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

@@ -18,6 +18,7 @@ from vae_lightning.errors import DivergedError
 from vae_lightning.models import Trace
 from vae_lightning.module import TERMS, VAEModule
 from vae_lightning.objectives import ELBO
+from vae_lightning.objectives.schedules import Constant
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*have no `val_dataloader`.*", "ignore:The number of training batches"
@@ -41,7 +42,7 @@ class Watched(ELBO):
     """An objective that remembers each image's terms."""
 
     def __init__(self, num_samples: int, beta: float) -> None:
-        super().__init__(num_samples, beta, warm_up_steps=0)
+        super().__init__(num_samples, beta, schedule=Constant(), free_bits=0.0)
         self.seen: list[Seen] = []
 
     def forward(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:

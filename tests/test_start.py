@@ -10,7 +10,7 @@ from torch import nn
 from conftest import RunCommand
 from tiny import composed_model, head, tiny_data, tiny_module, tiny_trainer
 from vae_lightning import load
-from vae_lightning.distributions.posteriors import DiagonalNormal
+from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 
 
 def mean_image() -> torch.Tensor:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from vae_lightning.config import CONF_DIR, compose, instantiate, to_container
 from vae_lightning.data import ImageDataModule
 from vae_lightning.data.sources import Source
-from vae_lightning.distributions.likelihoods import Bernoulli
-from vae_lightning.distributions.posteriors import DiagonalNormal
-from vae_lightning.distributions.priors import StandardNormal
+from vae_lightning.distributions.likelihoods.bernoulli import Bernoulli
+from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
+from vae_lightning.distributions.priors.standard_normal import StandardNormal
 from vae_lightning.models import VAE
 from vae_lightning.module import VAEModule
 from vae_lightning.networks import MLPDecoder, MLPEncoder
 from vae_lightning.objectives import ELBO
+from vae_lightning.objectives.schedules import Constant
 
 SIZE = 4
 CONSTANT = partial(torch.optim.lr_scheduler.ConstantLR, factor=1.0, total_iters=0)
@@ -103,7 +104,7 @@ def tiny_module(
 ) -> VAEModule:
     return VAEModule(
         model=model or tiny_vae(),
-        objective=ELBO(num_samples=num_samples, beta=beta, warm_up_steps=0),
+        objective=ELBO(num_samples=num_samples, beta=beta, schedule=Constant(), free_bits=0.0),
         optimizer=partial(torch.optim.SGD, lr=lr),
         scheduler=scheduler,
         seed=seed,

@@ -23,7 +23,7 @@ from vae_lightning.train import build, fit
 if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
     from torch import Tensor
 
-    from vae_lightning.models import VAE
+    from vae_lightning.models import Model
 
 _OWN_KEYS = ("rounds", "nll_images")
 # K of the nll that is timed.
@@ -92,9 +92,7 @@ def _of_train(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in _OWN_KEYS}
 
 
-def _epochs_in_turn(
-    config: dict[str, Any], images: "Tensor", batch_size: int
-) -> dict[str, float]:
+def _epochs_in_turn(config: dict[str, Any], images: "Tensor", batch_size: int) -> dict[str, float]:
     """The project's run, with its callbacks and logging, and the hand-written loop.
 
     They take turns epoch by epoch, so that both see the same moods of the machine.
@@ -125,7 +123,7 @@ def _moved(node: Any, before: str, after: str) -> Any:
     return node.replace(before, after) if isinstance(node, str) else node
 
 
-def _own_nll(model: "VAE", images: "Tensor") -> float:
+def _own_nll(model: "Model", images: "Tensor") -> float:
     """The project's nll of some images: seconds."""
     import torch
 

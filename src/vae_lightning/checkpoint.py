@@ -7,7 +7,7 @@ import torch
 
 from vae_lightning.config import instantiate
 from vae_lightning.errors import CheckpointError, ConfigError
-from vae_lightning.models import VAE
+from vae_lightning.models import Model
 
 
 def find(path: str | Path) -> Path:
@@ -50,7 +50,7 @@ def _has(node: Any, key: str) -> bool:
     return isinstance(node, dict) and isinstance(node.get(key), dict)
 
 
-def load(path: str | Path) -> VAE:
+def load(path: str | Path) -> Model:
     """Rebuild a trained model, in evaluation mode on the CPU.
 
     Args:
@@ -68,8 +68,8 @@ def load(path: str | Path) -> VAE:
     }
     try:
         model = instantiate(content["config"]["model"], "model")
-        if not isinstance(model, VAE):
-            raise ConfigError(f"its configuration describes no VAE but a {type(model).__name__}")
+        if not isinstance(model, Model):
+            raise ConfigError(f"its configuration describes no model but a {type(model).__name__}")
         model.load_state_dict(weights)
     except (ConfigError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

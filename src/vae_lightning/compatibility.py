@@ -8,7 +8,10 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 
 from vae_lightning.config import instantiate, nearest
 from vae_lightning.errors import ConfigError
+from vae_lightning.models import Model
 from vae_lightning.module import TERMS
+from vae_lightning.objectives import Objective
+from vae_lightning.randomness import fixed_noise
 
 
 def check_parts(config: dict[str, Any]) -> None:
@@ -42,6 +45,28 @@ def check_parts(config: dict[str, Any]) -> None:
                     f"data.val_size=0 holds none out: set callbacks.{name}.monitor=null, "
                     "so that the last epoch is kept"
                 )
+
+
+def check_together(model: Model, objective: Objective) -> None:
+    """Check that an objective has a meaning for a model, by trying it on images of noise.
+
+    Raises:
+        ConfigError: it has none, or the model's parts do not fit together; the message says which
+            would.
+    """
+    modes = {part: part.training for part in (*model.modules(), *objective.modules())}
+    model.eval()
+    objective.eval()
+    try:
+        with fixed_noise(0, torch.device("cpu")):
+            images = torch.rand(4, *model.image_shape)
+            labels = model.each_class_in_turn(4, images.device)
+            objective(model(images, objective.num_samples, labels), 0)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def check_accelerator(trainer: dict[str, Any]) -> None:

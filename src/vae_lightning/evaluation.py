@@ -1,35 +1,35 @@
 """What a model is worth: bounds on its evidence, its latent variables, its pictures."""
 
-import json
 import math
-import platform
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
+from vae_lightning import evaluation_report
 from vae_lightning.callbacks.drawings import grid
-from vae_lightning.checkpoint import find, load, read
+from vae_lightning.checkpoint import find, load
 from vae_lightning.config import instantiate
 from vae_lightning.data import ImageDataModule
 from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.evaluate import datamodule_of
 from vae_lightning.metrics import ImageBounds
 from vae_lightning.metrics.features import feature_classifier
-from vae_lightning.metrics.latents import Score, probe_accuracy, rate_decomposition, usage
+from vae_lightning.metrics.latents import (
+    Score,
+    posterior_means,
+    probe_accuracy,
+    rate_decomposition,
+    usage,
+)
 from vae_lightning.metrics.likelihood import BOUNDS
 from vae_lightning.metrics.samples import reconstruction_quality, sample_quality
-from vae_lightning.models import VAE
+from vae_lightning.models import Model
 from vae_lightning.randomness import fixed_noise
-from vae_lightning.report import bound_name, short
 from vae_lightning.train import settle_lightning
 
 # Images between two steps of the progress bar.
@@ -39,21 +39,25 @@ _BATCH = 20
 class BoundsModule(LightningModule):
     """Computes the bounds of each image, shared out among the processes of a Trainer."""
 
-    def __init__(self, model: VAE, images: Tensor, num_samples: int, seed: int) -> None:
+    def __init__(
+        self, model: Model, images: Tensor, labels: Tensor, num_samples: int, seed: int
+    ) -> None:
         super().__init__()
         self.model = model
         self.images = images
+        self.labels = labels
         self.metric = ImageBounds(num_samples, seed)
         self.bounds = torch.empty(0)
 
     def test_dataloader(self) -> ResidentBatches:
         process = (self.trainer.global_rank, self.trainer.world_size)
-        labels = torch.arange(len(self.images))  # the place of each image in the split
-        return ResidentBatches(self.images, labels, _BATCH, process=process)
+        # The place of each image in the split stands where its label would.
+        places = torch.arange(len(self.images))
+        return ResidentBatches(self.images, places, _BATCH, process=process)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         images, places = batch
-        self.metric.update(self.model, images, places)
+        self.metric.update(self.model, images, places, self.labels[places].to(images.device))
 
     def on_test_epoch_end(self) -> None:
         self.bounds = self.metric.compute().cpu()
@@ -91,7 +95,7 @@ def run(config: dict[str, Any]) -> float | None:
 
     started = time.perf_counter()
     if "likelihood" in options["parts"]:
-        module = BoundsModule(model, images, options["num_samples"], config["seed"])
+        module = BoundsModule(model, images, labels, options["num_samples"], config["seed"])
         trainer.test(module, verbose=False)
         bounds = module.bounds
         scores |= likelihood_scores(bounds, math.prod(model.image_shape))
@@ -101,22 +105,22 @@ def run(config: dict[str, Any]) -> float | None:
 
     device = trainer.strategy.root_device
     model = model.to(device).eval()
-    shown = images.to(device, torch.float32) / 255
+    shown, labels = images.to(device, torch.float32) / 255, labels.to(device)
     if "latents" in options["parts"]:
         started = time.perf_counter()
         scores |= latent_scores(model, data, shown, labels, config["seed"])
         seconds["latents"] = time.perf_counter() - started
     if "samples" in options["parts"]:
         started = time.perf_counter()
-        found, pictures, space = sample_scores(config, model, shown, bounds)
+        found, pictures, space = sample_scores(config, model, shown, labels, bounds)
         scores |= found
         seconds["samples"] = time.perf_counter() - started
 
     tagged = {f"{options['split']}/{name}": value for name, value in scores.items()}
-    protocol = _protocol(config, data, model, len(images), device)
+    protocol = evaluation_report.protocol(config, data, model, len(images), device)
     protocol |= {"feature_space": space, "seconds": seconds}
-    _write(Path(config["paths"]["run_dir"]), tagged, protocol, pictures)
-    _print(scores, protocol, config)
+    evaluation_report.write(Path(config["paths"]["run_dir"]), tagged, protocol, pictures)
+    evaluation_report.show(scores, protocol, config)
     nll = scores.get("nll")
     return nll if isinstance(nll, float) else None
 
@@ -139,32 +143,43 @@ def likelihood_scores(bounds: Tensor, num_pixels: int) -> dict[str, float]:
 
 @torch.no_grad()
 def latent_scores(
-    model: VAE, data: ImageDataModule, images: Tensor, labels: Tensor, seed: int
+    model: Model, data: ImageDataModule, images: Tensor, labels: Tensor, seed: int
 ) -> dict[str, Score]:
     """What the latent variables of some images hold; see `metrics.latents`.
 
     Shape:
         images float32 (N, C, H, W) in [0, 1]; labels int64 (N,).
     """
-    scores = usage(model, images)
-    scores |= rate_decomposition(model, images, seed)
+    scores = usage(model, images, labels)
+    scores |= rate_decomposition(model, images, labels, seed)
     train_images, train_labels = data.evaluated("train")
-    train_means = _means(model, train_images.to(images.device, torch.float32) / 255)
+    train_means = posterior_means(
+        model,
+        train_images.to(images.device, torch.float32) / 255,
+        train_labels.to(images.device),
+    )
     scores |= probe_accuracy(
-        train_means.cpu(), train_labels.cpu(), _means(model, images).cpu(), labels.cpu()
+        train_means.cpu(),
+        train_labels.cpu(),
+        posterior_means(model, images, labels).cpu(),
+        labels.cpu(),
     )
     return scores
 
 
 @torch.no_grad()
 def sample_scores(
-    config: dict[str, Any], model: VAE, images: Tensor, bounds: Tensor | None
+    config: dict[str, Any],
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    bounds: Tensor | None,
 ) -> tuple[dict[str, Score], dict[str, Tensor], str]:
     """How good reconstructions and samples are, the pictures of both, and the feature space.
 
     Shape:
-        images float32 (N, C, H, W) in [0, 1]; bounds (N, len(BOUNDS)); the pictures are uint8
-        (3, H', W').
+        images float32 (N, C, H, W) in [0, 1]; labels int64 (N,); bounds (N, len(BOUNDS)); the
+        pictures are uint8 (3, H', W').
     """
     # Samples are mean images, so they are compared with the images before any binarisation.
     options = config["evaluate"]
@@ -179,9 +194,13 @@ def sample_scores(
         folder=grey.root / "features",
     ).to(images.device)
     real = grey.evaluated(options["split"])[0][: len(images)].to(images.device, torch.float32) / 255
+    # Samples of a conditional model are of as many of each class as there are images of it.
+    conditions = labels.split(1000)
     with fixed_noise(config["seed"], images.device):
-        samples = torch.cat([model.sample(len(part)) for part in images.split(1000)])
-    reconstructions = torch.cat([model.reconstruct(part) for part in images.split(1000)])
+        samples = torch.cat([model.sample(len(part), part) for part in conditions])
+    reconstructions = torch.cat(
+        [model.reconstruct(*part) for part in zip(images.split(1000), conditions, strict=True)]
+    )
     # Means of normal pixels may lie beyond black and white.
     samples, reconstructions = samples.clamp(0, 1), reconstructions.clamp(0, 1)
     scores: dict[str, Score] = {
@@ -199,10 +218,6 @@ def sample_scores(
     return scores, pictures, classifier.space
 
 
-def _means(model: VAE, images: Tensor) -> Tensor:
-    return torch.cat([model.encode(part).mean.flatten(1) for part in images.split(5000)])
-
-
 def _pairs(images: Tensor, reconstructions: Tensor, columns: int = 8) -> Tensor:
     """Rows of images, each above the row of their reconstructions."""
     count = len(images) // columns * columns or len(images)
@@ -215,106 +230,3 @@ def _bar() -> list[Any]:
 
     terminal = Console().is_terminal
     return [RichProgressBar(refresh_rate=5)] if terminal else [TQDMProgressBar(refresh_rate=0)]
-
-
-def _protocol(
-    config: dict[str, Any], data: ImageDataModule, model: VAE, num_images: int, device: torch.device
-) -> dict[str, Any]:
-    """Everything that has to be the same for the numbers to be the same."""
-    content = read(config["ckpt_path"])
-    packages = (
-        "vae-lightning",
-        "torch",
-        "torchvision",
-        "lightning",
-        "torchmetrics",
-        "scikit-learn",
-    )
-    options = config["evaluate"]
-    return {
-        "data": data.name,
-        "split": options["split"],
-        "images": num_images,
-        "binarize": data.binarize,
-        "binarization_seed": data.protocol_seed,
-        "bound": bound_name(data, model),
-        "num_samples": options["num_samples"],
-        "seed": config["seed"],
-        "checkpoint": str(find(config["ckpt_path"])),
-        "epoch": content["epoch"],
-        "step": content["global_step"],
-        "training_seed": content["config"]["seed"],
-        "device": str(device),
-        "precision": str(config["trainer"]["precision"]),
-        "threads": torch.get_num_threads(),
-        "date": date.today().isoformat(),
-        "versions": {name: version(name) for name in packages}
-        | {"python": platform.python_version()},
-    }
-
-
-def _write(
-    folder: Path,
-    scores: dict[str, Score],
-    protocol: dict[str, Any],
-    pictures: dict[str, Tensor],
-) -> None:
-    from torchvision.io import write_png
-
-    folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps({**dict(sorted(scores.items())), "protocol": protocol}, indent=2)
-    (folder / "metrics.json").write_text(content + "\n")
-    writer = SummaryWriter(str(folder))
-    for tag, value in scores.items():
-        if isinstance(value, float):
-            writer.add_scalar(tag, value, protocol["step"])
-    for name, picture in pictures.items():
-        (folder / "pictures").mkdir(exist_ok=True)
-        write_png(picture, str(folder / "pictures" / f"{name}.png"))
-        writer.add_image(f"{protocol['split']}/{name}", picture, protocol["step"])
-    writer.close()
-
-
-# What is shown, in this order: name, unit, digits.
-_ROWS = (
-    ("nll", "nats per image", 2),
-    ("bits_per_dimension", "bits", 4),
-    ("elbo", "nats per image", 2),
-    ("rate", "nats per image", 2),
-    ("distortion", "nats per image", 2),
-    ("active_units", "latent dimensions", 0),
-    ("mutual_information", "nats, at most {mutual_information_bound:.2f}", 2),
-    ("marginal_kl", "nats", 2),
-    ("total_correlation", "nats", 2),
-    ("dimension_wise_kl", "nats", 2),
-    ("knn_accuracy", "of labels, from posterior means", 4),
-    ("linear_probe_accuracy", "of labels, from posterior means", 4),
-    ("mse", "per pixel", 4),
-    ("ssim", "of 1", 4),
-    ("frechet_distance", "in a classifier's features, no FID", 2),
-    ("precision", "of the samples look real", 4),
-    ("recall", "of the images are covered", 4),
-)
-
-
-def _print(scores: dict[str, Score], protocol: dict[str, Any], config: dict[str, Any]) -> None:
-    console = Console(highlight=False)
-    table = Table(protocol["split"], "value", "unit", show_edge=False)
-    table.columns[1].justify = "right"
-    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
-    for name, unit, digits in _ROWS:
-        if name in numbers:
-            label = name.replace("_", " ")
-            if name == "nll":
-                label = f"nll, K = {protocol['num_samples']:,}"
-                unit += f", ± {numbers['nll_standard_error']:.2f} over images"
-            table.add_row(label, f"{numbers[name]:.{digits}f}", unit.format(**numbers))
-    console.print()
-    console.print(table)
-    spent = ", ".join(f"{part} {value:.0f} s" for part, value in protocol["seconds"].items())
-    console.print(
-        f"\n{protocol['data']}, binarize={protocol['binarize']}, {protocol['bound']}",
-        soft_wrap=True,
-    )
-    console.print(f"seconds     {spent}", soft_wrap=True)
-    console.print(f"results     {short(config['paths']['run_dir'])}", soft_wrap=True)

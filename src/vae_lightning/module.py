@@ -16,8 +16,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from vae_lightning.data.batches import Batch
 from vae_lightning.errors import DivergedError
 from vae_lightning.metrics import ImageAverage
-from vae_lightning.models import VAE
+from vae_lightning.models import Model
+from vae_lightning.objectives import Objective
 from vae_lightning.randomness import fixed_noise, random_state, set_random_state
+from vae_lightning.seeing import SeesData
 
 TERMS = ("elbo", "rate", "distortion", "loss")
 
@@ -31,8 +33,8 @@ class VAEModule(LightningModule):
     seed. The first three are the same measure whatever the objective, up to sampling noise.
 
     Args:
-        model: `forward(x, num_samples)` gives a `Trace`.
-        objective: `forward(trace, step)` gives the loss and named parts; has `num_samples`.
+        model: gives a `Trace` of a batch.
+        objective: makes the loss of it.
         optimizer: makes the optimiser of the parameters.
         scheduler: makes the optimiser's schedule, stepped once per epoch.
         seed: of the training noise; each process draws from a stream of its own.
@@ -46,8 +48,8 @@ class VAEModule(LightningModule):
 
     def __init__(
         self,
-        model: VAE,
-        objective: nn.Module,
+        model: Model,
+        objective: Objective,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler],
         seed: int,
@@ -91,9 +93,11 @@ class VAEModule(LightningModule):
         else:
             # A stream for each process; a process that resumes must not draw the old noise again.
             torch.manual_seed(self.seed + 7919 * self.global_rank + self.global_step)
-        datamodule = getattr(self.trainer, "datamodule", None)  # plain loaders know no mean
+        datamodule = getattr(self.trainer, "datamodule", None)  # plain loaders have none
         if self.global_step == 0 and datamodule is not None:
-            self.model.see_mean(datamodule.mean_image().to(self.device))
+            for part in self.modules():
+                if isinstance(part, SeesData):
+                    part.see(datamodule)
         self._resumed_state = None
         self._started = time.perf_counter()
         self.images_trained = 0
@@ -107,8 +111,8 @@ class VAEModule(LightningModule):
         self.log("learning_rate", rate, sync_dist=True)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, _ = batch
-        trace = self.model(images, self.objective.num_samples)
+        images, labels = batch
+        trace = self.model(images, self.objective.num_samples, labels)
         loss, _ = self.objective(trace, self.global_step)
         self._window.append(
             (len(images), trace.rate.detach(), trace.distortion.detach(), loss.detach())
@@ -183,10 +187,10 @@ class VAEModule(LightningModule):
         self._log_evaluation("test")
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
-        images, _ = batch
+        images, labels = batch
         # A stream for each process and batch, whatever was drawn before.
         with fixed_noise(1_000_003 * self.global_rank + batch_idx, self.device):
-            trace = self.model(images, self.objective.num_samples)
+            trace = self.model(images, self.objective.num_samples, labels)
             loss, _ = self.objective(trace, self.global_step)
         self.evaluation.update(_means(trace.rate, trace.distortion, loss), len(images))
 

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from vae_lightning.checkpoint import read
 from vae_lightning.data import ImageDataModule
-from vae_lightning.distributions.likelihoods import Bernoulli
+from vae_lightning.distributions.likelihoods.bernoulli import Bernoulli
 from vae_lightning.metrics.latents import Score, usage
-from vae_lightning.models import VAE
+from vae_lightning.models import Model
 from vae_lightning.module import TERMS
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def go_on(run: "Run", checkpoint: Path, config: dict[str, Any]) -> None:
 
 def latent_usage(run: "Run") -> dict[str, Score]:
     """How the test images use the latent dimensions, by tag; see `metrics.latents.usage`."""
-    images = run.datamodule.images("test", run.datamodule.num_images["test"])[0]
+    images, labels = run.datamodule.images("test", run.datamodule.num_images["test"])
     device = run.trainer.strategy.root_device
-    scores = usage(run.module.model.to(device).eval(), images.to(device))
+    scores = usage(run.module.model.to(device).eval(), images.to(device), labels.to(device))
     return {f"test/{name}": value for name, value in scores.items()}
 
 
@@ -130,7 +130,7 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def bound_name(data: ImageDataModule, model: VAE) -> str:
+def bound_name(data: ImageDataModule, model: Model) -> str:
     """What the elbo of a model on some data is: a bound, or only the loss of a script."""
     grey = data.binarize == "none"
     return SOFT_BOUND if grey and isinstance(model.likelihood, Bernoulli) else "bound on log p(x)"

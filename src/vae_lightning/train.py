@@ -88,7 +88,7 @@ def build(config: dict[str, Any]) -> Run:
     settle_lightning()
     from lightning import seed_everything
 
-    from vae_lightning.compatibility import check_accelerator, check_parts
+    from vae_lightning.compatibility import check_accelerator, check_parts, check_together
     from vae_lightning.module import VAEModule
 
     datamodule = instantiate(config["data"], "data")
@@ -104,6 +104,7 @@ def build(config: dict[str, Any]) -> Run:
         config=config,
     )
     module.configure_optimizers()
+    check_together(module.model, module.objective)
     trainer = instantiate(
         config["trainer"],
         "trainer",

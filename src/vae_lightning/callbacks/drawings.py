@@ -6,6 +6,7 @@ from torch import Tensor
 from vae_lightning.callbacks.pictures import Drawing, Scene
 from vae_lightning.checks import at_least
 from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.models import VAE
 
 # Images of fewer pixels than this are enlarged, so that a grid can be looked at.
 _VISIBLE_SIZE = 48
@@ -39,13 +40,13 @@ class Reconstructions(Drawing):
         self.rows, self.columns = rows, columns
 
     def draw(self, scene: Scene) -> Tensor:
-        images, _ = scene.images(self.rows * self.columns)
+        images, labels = scene.images(self.rows * self.columns)
         columns = min(self.columns, len(images))
         images = images[: len(images) // columns * columns]
+        reconstructions = scene.model.reconstruct(images, labels[: len(images)])
         pairs = torch.stack(
             [part for row in zip(
-                images.split(columns), scene.model.reconstruct(images).split(columns),
-                strict=True,
+                images.split(columns), reconstructions.split(columns), strict=True
             ) for half in row for part in half]
         )  # fmt: skip
         return grid(pairs, columns)
@@ -55,7 +56,7 @@ class Samples(Drawing):
     """Mean images of p(x|z), z from the prior: the same z each time, so that one sees them sharpen.
 
     Args:
-        count: how many, in rows of eight.
+        count: how many, in rows of eight, or of one of each class.
     """
 
     def __init__(self, every_n_epochs: int, count: int) -> None:
@@ -65,7 +66,9 @@ class Samples(Drawing):
 
     def draw(self, scene: Scene) -> Tensor:
         # A prior that is learned moves, and its samples with it.
-        return grid(scene.model.sample(self.count), 8)
+        columns = scene.model.num_classes or 8  # so that a class has a column of its own
+        count = max(columns, self.count // columns * columns)
+        return grid(scene.model.sample(count), columns)
 
 
 class Manifold(Drawing):
@@ -81,14 +84,17 @@ class Manifold(Drawing):
         self.count = count
 
     def draw(self, scene: Scene) -> Tensor | None:
-        if scene.model.latent_dim != 2:
+        model = scene.model
+        if not isinstance(model, VAE) or model.latent_dim != 2 or model.num_classes is not None:
             return None
-        mean = scene.model.prior_distribution().mean  # has the device and precision to draw in
+        if model.prior.space == "sphere":
+            return None
+        parameter = next(model.parameters())  # has the device and precision to draw in
         steps = (torch.arange(self.count) + 0.5) / self.count
-        quantiles = torch.special.ndtri(steps).to(mean)
+        quantiles = torch.special.ndtri(steps).to(parameter)
         up, right = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
         z = torch.stack([right, up], dim=-1).flatten(0, 1)  # (count * count, 2)
-        return grid(scene.model.decode(z).mean, self.count)
+        return grid(model.decode(z).mean, self.count)
 
 
 class Traversals(Drawing):
@@ -106,11 +112,14 @@ class Traversals(Drawing):
         self.count, self.max_dimensions = count, max_dimensions
 
     def draw(self, scene: Scene) -> Tensor | None:
-        if scene.model.latent_dim == 2:
+        model = scene.model
+        if not isinstance(model, VAE):
+            return None
+        if model.latent_dim == 2 and model.num_classes is None:
             return None  # the manifold shows all of it
-        images, _ = scene.images(1000)
-        posterior = scene.model.encode(images)
-        rates = rate_per_dimension(posterior, scene.model.prior_distribution())
+        images, labels = scene.images(1000)
+        posterior = model.encode(images, labels)
+        rates = rate_per_dimension(posterior, model.prior_distribution())
         if rates is None:
             return None
         order = rates.mean(0).argsort(descending=True)[: self.max_dimensions]
@@ -118,4 +127,5 @@ class Traversals(Drawing):
         values = torch.linspace(-3, 3, self.count, device=z.device)
         for row, dimension in enumerate(order):
             z[row, :, dimension] = values
-        return grid(scene.model.decode(z.flatten(0, 1)).mean, self.count)
+        label = labels[:1].expand(len(order) * self.count)
+        return grid(model.decode(z.flatten(0, 1), label).mean, self.count)

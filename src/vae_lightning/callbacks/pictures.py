@@ -14,7 +14,7 @@ from torch import Tensor
 from vae_lightning.callbacks.tensorboard import writers
 from vae_lightning.checks import at_least
 from vae_lightning.data import ImageDataModule
-from vae_lightning.models import VAE
+from vae_lightning.models import Model
 from vae_lightning.module import VAEModule
 from vae_lightning.randomness import fixed_noise
 
@@ -33,7 +33,7 @@ class Scene:
         history: training and validation terms of the epochs so far.
     """
 
-    model: VAE
+    model: Model
     data: ImageDataModule
     split: str
     history: History

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vae_lightning.callbacks.pictures import Drawing, Scene
 from vae_lightning.checks import at_least
-from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.metrics.latents import posterior_means, usage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,11 +76,11 @@ class RatePerDimension(Drawing):
         self.count = count
 
     def draw(self, scene: Scene) -> Tensor | None:
-        images, _ = scene.images(self.count)
-        rates = rate_per_dimension(scene.model.encode(images), scene.model.prior_distribution())
-        if rates is None:
+        scores = usage(scene.model, *scene.images(self.count))
+        if "rate_per_dimension" not in scores:
             return None
-        means, order = rates.mean(0).cpu().sort(descending=True)
+        rates = torch.tensor(scores["rate_per_dimension"])
+        means, order = rates.sort(descending=True)
         width = max(4.0, min(12.0, 1.5 + 0.3 * len(means)))
         figure = new_figure(width, 3)
         figure.subplots_adjust(left=0.7 / width, right=0.98, bottom=0.16, top=0.9)
@@ -110,10 +110,11 @@ class LatentScatter(Drawing):
         self.count = count
 
     def draw(self, scene: Scene) -> Tensor | None:
-        if scene.model.latent_dim != 2:
-            return None
         images, labels = scene.images(self.count)
-        means, labels = scene.model.encode(images).mean.cpu(), labels.cpu()
+        means = posterior_means(scene.model, images[:1], labels[:1])
+        if means.shape[1] != 2:
+            return None
+        means, labels = posterior_means(scene.model, images, labels).cpu(), labels.cpu()
         figure = new_figure(6.5, 5)
         figure.subplots_adjust(left=0.08, right=0.85, bottom=0.1, top=0.94)
         axes = figure.subplots()

@@ -7,6 +7,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from vae_lightning.checks import at_least
+from vae_lightning.metrics.latents import posterior_means
 
 
 def writers(trainer: Trainer) -> list[Any]:
@@ -51,9 +52,9 @@ class TensorBoardPages(Callback):
         for writer in writers(trainer):
             images, labels = data.images("test", self.projected)
             with torch.no_grad():
-                means = pl_module.model.encode(images.to(pl_module.dtype)).mean
+                means = posterior_means(pl_module.model, images.to(pl_module.dtype), labels)
             writer.add_embedding(
-                means.flatten(1),
+                means,
                 metadata=[data.class_names[label] for label in labels.tolist()],
                 label_img=images,
                 global_step=trainer.global_step,

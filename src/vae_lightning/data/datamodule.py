@@ -26,6 +26,7 @@ class ImageDataModule(LightningDataModule):
         root: folder of the files.
         size: height and width of the images served, in pixels; other sizes are scaled.
         channels: channels of the images served; the source's own.
+        num_classes: classes that the labels tell apart; the source's own.
         batch_size: training images in a batch, in each process.
         eval_batch_size: the same for validation and test; no result depends on it
             beyond sampling noise.
@@ -52,6 +53,7 @@ class ImageDataModule(LightningDataModule):
         root: str,
         size: int,
         channels: int,
+        num_classes: int,
         batch_size: int,
         eval_batch_size: int,
         val_size: int,
@@ -67,6 +69,10 @@ class ImageDataModule(LightningDataModule):
         at_least("seed", seed, 0)
         if channels != source.channels:
             raise ValueError(f"channels={channels}: {source.title} images have {source.channels}")
+        if num_classes != len(source.class_names):
+            raise ValueError(
+                f"num_classes={num_classes}: {source.title} has {len(source.class_names)}"
+            )
         if val_size >= source.num_train:
             raise ValueError(
                 f"val_size={val_size} leaves nothing to train on: the training split of "

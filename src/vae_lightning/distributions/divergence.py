@@ -1,30 +1,50 @@
 """The rate: how many nats the posterior spends beyond the prior."""
 
-from torch import Tensor
+from abc import ABC, abstractmethod
+
+from torch import Size, Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
 
-def rate(posterior: Distribution, prior: Distribution, z: Tensor) -> Tensor:
-    r"""KL divergence from the prior to the posterior, for each sample and image.
+class DrawnWithDensity(Distribution, ABC):
+    """A distribution that knows the density of a sample from having drawn it.
+
+    Scoring a sample afterwards can be slow: a flow that is fast to sample is slow to invert.
+    """
+
+    @abstractmethod
+    def rsample_and_log_prob(self, sample_shape: Size) -> tuple[Tensor, Tensor]:
+        """Draw reparameterised samples, and their log-densities.
+
+        Shape:
+            returns (*sample_shape, *batch, *event) and (*sample_shape, *batch).
+        """
+
+
+def draw(posterior: Distribution, num_samples: int) -> tuple[Tensor, Tensor | None]:
+    """Draw K reparameterised samples, with their log-densities where those come for nothing.
+
+    Shape:
+        returns (K, *batch, *event), and (K, *batch) or None.
+    """
+    shape = Size((num_samples,))
+    if isinstance(posterior, DrawnWithDensity):
+        return posterior.rsample_and_log_prob(shape)
+    return posterior.rsample(shape), None
+
+
+def closed_form(posterior: Distribution, prior: Distribution) -> Tensor | None:
+    r"""KL divergence from the prior to the posterior, where `torch.distributions` has a formula.
 
     .. math:: \mathrm{KL}(q(z|x) \,\|\, p(z)) = \mathbb{E}_{q(z|x)} [\log q(z|x) - \log p(z)]
 
-    The closed form where `torch.distributions` has one (the same for every sample), otherwise the
-    unbiased estimate from the samples.
-
-    Args:
-        posterior: batch shape (B,).
-        prior: batch shape () or (B,).
-        z: samples of the posterior.
-
     Shape:
-        z: (K, B, *event); returns (K, B), in nats.
+        returns the batch shape of the two, in nats; None where there is no formula.
     """
     try:
-        divergence = kl_divergence(posterior, prior)
+        return kl_divergence(posterior, prior)
     except NotImplementedError:
-        return posterior.log_prob(z) - prior.log_prob(z)
-    return divergence.expand(z.shape[0], -1)
+        return None
 
 
 def rate_per_dimension(posterior: Distribution, prior: Distribution) -> Tensor | None:
@@ -36,7 +56,4 @@ def rate_per_dimension(posterior: Distribution, prior: Distribution) -> Tensor |
     """
     if not (isinstance(posterior, Independent) and isinstance(prior, Independent)):
         return None
-    try:
-        return kl_divergence(posterior.base_dist, prior.base_dist)
-    except NotImplementedError:
-        return None
+    return closed_form(posterior.base_dist, prior.base_dist)

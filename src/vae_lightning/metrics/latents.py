@@ -1,6 +1,7 @@
 """What the latent variables hold: units in use, the parts of the rate, probes for labels."""
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.models.trace import Latent
 from vae_lightning.randomness import fixed_noise
 
 # A figure, or one for each latent dimension.
@@ -23,11 +25,11 @@ _SCORED = 8
 
 
 class LatentVariableModel(Protocol):
-    """What has one latent variable: posteriors for images, and a prior."""
+    """What infers latent variables of images."""
 
-    def encode(self, x: Tensor) -> Distribution: ...
-
-    def prior_distribution(self) -> Distribution: ...
+    def infer(
+        self, x: Tensor, num_samples: int, labels: Tensor | None = None
+    ) -> Sequence[Latent]: ...
 
 
 @torch.no_grad()
@@ -49,27 +51,70 @@ def active_units(posterior_means: Tensor) -> int:
 
 
 @torch.no_grad()
-def usage(model: LatentVariableModel, images: Tensor) -> dict[str, Score]:
+def inferred(
+    model: LatentVariableModel, images: Tensor, labels: Tensor | None
+) -> list[Sequence[Latent]]:
+    """The stochastic layers with one sample for each image, of a thousand images at a time.
+
+    Shape:
+        images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None where the model needs none.
+    """
+    starts = range(0, len(images), _ENCODED)
+    parts = [slice(start, start + _ENCODED) for start in starts]
+    return [
+        model.infer(images[part], 1, None if labels is None else labels[part]) for part in parts
+    ]
+
+
+@torch.no_grad()
+def posterior_means(model: LatentVariableModel, images: Tensor, labels: Tensor | None) -> Tensor:
+    """The posterior's means, of all stochastic layers side by side.
+
+    Shape:
+        images: (N, C, H, W) in [0, 1]; labels: int64 (N,) or None; returns (N, D).
+    """
+    return torch.cat(
+        [
+            torch.cat([latent.mean.flatten(1) for latent in latents], dim=1)
+            for latents in inferred(model, images, labels)
+        ]
+    )
+
+
+@torch.no_grad()
+def usage(model: LatentVariableModel, images: Tensor, labels: Tensor | None) -> dict[str, Score]:
     """How much some images use the latent dimensions.
 
     Shape:
-        images: (N, C, H, W) in [0, 1].
+        images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None where the model needs none.
 
     Returns:
-        `active_units`, and where posterior and prior factorise over the dimensions,
-        `rate_per_dimension`, in nats: D numbers, the means over the images.
+        `active_units`; of several stochastic layers also `active_units_per_layer`; and where
+        posterior and prior factorise over the dimensions, `rate_per_dimension`, in nats: the means
+        over the images, one for each dimension, layer by layer.
     """
-    posteriors = [model.encode(part) for part in images.split(_ENCODED)]
-    means = torch.cat([posterior.mean for posterior in posteriors])
-    scores: dict[str, Score] = {"active_units": float(active_units(means))}
-    rates = [rate_per_dimension(q, model.prior_distribution()) for q in posteriors]
-    if known := [rate for rate in rates if rate is not None]:
-        scores["rate_per_dimension"] = torch.cat(known).mean(0).tolist()
+    parts = inferred(model, images, labels)
+    layers = list(zip(*parts, strict=True))
+    counts = [active_units(torch.cat([latent.mean for latent in layer])) for layer in layers]
+    scores: dict[str, Score] = {"active_units": float(sum(counts))}
+    if len(counts) > 1:
+        scores["active_units_per_layer"] = [float(count) for count in counts]
+    rates = [
+        [rate_per_dimension(latent.posterior, latent.prior) for latent in layer] for layer in layers
+    ]
+    means: list[float] = []
+    for layer_rates in rates:
+        known = [rate.flatten(0, -2) for rate in layer_rates if rate is not None]
+        means += torch.cat(known).mean(0).tolist() if known else []
+    if means:
+        scores["rate_per_dimension"] = means
     return scores
 
 
 @torch.no_grad()
-def rate_decomposition(model: LatentVariableModel, images: Tensor, seed: int) -> dict[str, float]:
+def rate_decomposition(
+    model: LatentVariableModel, images: Tensor, labels: Tensor | None, seed: int
+) -> dict[str, float]:
     r"""Split the rate into what the latents say of the image and how far they are from the prior.
 
     .. math::
@@ -87,12 +132,13 @@ def rate_decomposition(model: LatentVariableModel, images: Tensor, seed: int) ->
     square of the number of images.
 
     Args:
-        model: encodes, and has a prior.
+        model: one with several stochastic layers has no such parts, and gets none.
         images: those to which the aggregate posterior refers.
+        labels: of the images, where the model needs them.
         seed: of the samples.
 
     Shape:
-        images: (N, C, H, W) in [0, 1].
+        images: (N, C, H, W) in [0, 1]; labels: int64 (N,) or None.
 
     Returns:
         In nats per image: `mutual_information`, I(x; z), at most `mutual_information_bound`, log N;
@@ -108,15 +154,18 @@ def rate_decomposition(model: LatentVariableModel, images: Tensor, seed: int) ->
         Autoencoders", 2018.
     """
     with fixed_noise(seed, images.device):
-        posteriors = [model.encode(part) for part in images.split(_ENCODED)]
-        samples = [posterior.sample() for posterior in posteriors]
-    prior = model.prior_distribution()
+        parts = inferred(model, images, labels)
+    if len(parts[0]) > 1:
+        return {}
+    posteriors = [latents[0].posterior for latents in parts]
+    samples = [latents[0].z[0] for latents in parts]
+    prior = parts[0][0].prior
     z = torch.cat(samples)
     log_q, log_aggregate, log_marginals, log_p = (
         # On the CPU because not every device has doubles, without which the sums are not exact.
         log_density.cpu().double()  # (N,)
         for log_density in (
-            torch.cat([q.log_prob(own) for q, own in zip(posteriors, samples, strict=True)]),
+            torch.cat([latents[0].log_q[0] for latents in parts]),
             *_log_aggregate(posteriors, z),
             prior.log_prob(z),
         )
@@ -125,16 +174,16 @@ def rate_decomposition(model: LatentVariableModel, images: Tensor, seed: int) ->
     def mean(log_ratio: Tensor) -> float:
         return log_ratio.mean().item()
 
-    parts = {
+    split = {
         "mutual_information": mean(log_q - log_aggregate),
         "marginal_kl": mean(log_aggregate - log_p),
         "sampled_rate": mean(log_q - log_p),
         "mutual_information_bound": math.log(len(images)),
     }
     if _factors(posteriors[0]) is not None and _factors(prior) is not None:
-        parts["total_correlation"] = mean(log_aggregate - log_marginals)
-        parts["dimension_wise_kl"] = mean(log_marginals - log_p)
-    return parts
+        split["total_correlation"] = mean(log_aggregate - log_marginals)
+        split["dimension_wise_kl"] = mean(log_marginals - log_p)
+    return split
 
 
 @torch.no_grad()

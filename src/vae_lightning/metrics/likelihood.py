@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from vae_lightning.models import VAE
+from vae_lightning.models import Model
 from vae_lightning.randomness import fixed_noise
 
 BOUNDS = ("nll", "elbo", "rate", "distortion")
@@ -18,7 +18,7 @@ _BLOCK = 500
 
 
 @torch.no_grad()
-def bounds_of(model: VAE, image: Tensor, num_samples: int) -> Tensor:
+def bounds_of(model: Model, image: Tensor, num_samples: int, label: Tensor | None = None) -> Tensor:
     r"""Bounds on the evidence of one image, from K samples of torch's generator.
 
     .. math:: -\log p(x) \le -\mathbb{E} \Big[ \log \frac{1}{K} \sum_{k=1}^K
@@ -28,6 +28,7 @@ def bounds_of(model: VAE, image: Tensor, num_samples: int) -> Tensor:
         model: in evaluation mode.
         image: (1, C, H, W), in [0, 1].
         num_samples: K.
+        label: of the image, (1,), for a model that needs one.
 
     Shape:
         returns (len(BOUNDS),), in nats: the importance-weighted bound `nll`, and the means over the
@@ -39,7 +40,7 @@ def bounds_of(model: VAE, image: Tensor, num_samples: int) -> Tensor:
     log_total = torch.full((), -math.inf, dtype=torch.float64, device=image.device)
     sums = torch.zeros(3, dtype=torch.float64, device=image.device)
     for start in range(0, num_samples, _BLOCK):
-        trace = model(image, min(_BLOCK, num_samples - start))
+        trace = model(image, min(_BLOCK, num_samples - start), label)
         log_total = torch.logaddexp(log_total, trace.log_weight.double().logsumexp(0).squeeze())
         terms = torch.stack([trace.elbo, trace.rate, trace.distortion])  # (3, K, 1)
         sums += terms.sum((1, 2), dtype=torch.float64)
@@ -71,19 +72,24 @@ class ImageBounds(Metric):
         self.add_state("indices", default=[], dist_reduce_fx="cat")
         self.add_state("bounds", default=[], dist_reduce_fx="cat")
 
-    def update(self, model: VAE, images: Tensor, indices: Tensor) -> None:
+    def update(
+        self, model: Model, images: Tensor, indices: Tensor, labels: Tensor | None = None
+    ) -> None:
         """Take in images.
 
         Args:
             model: in evaluation mode.
             images: (B, C, H, W), in [0, 1].
             indices: where each stands in its split, (B,).
+            labels: int64 (B,), for a model that needs them.
         """
         rows = []
         with fixed_noise(0, images.device):
-            for image, index in zip(images.split(1), indices.tolist(), strict=True):
+            for place, index in enumerate(indices.tolist()):
                 torch.manual_seed(self.seed * 1_000_003 + index)
-                rows.append(bounds_of(model, image, self.num_samples))
+                chosen = slice(place, place + 1)
+                label = None if labels is None else labels[chosen]
+                rows.append(bounds_of(model, images[chosen], self.num_samples, label))
         self.indices.append(indices.to(images.device))
         self.bounds.append(torch.stack(rows))
 

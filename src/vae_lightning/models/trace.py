@@ -21,17 +21,26 @@ class Latent:
     Attributes:
         z: samples of the posterior, (K, B, *event).
         posterior: q(z|x), batch shape (B,).
-        prior: p(z), batch shape () or (B,).
+        prior: p(z), batch shape () or (B,). Both have batch shape (K, B) where they depend on the
+            samples of another layer.
+        drawn_log_q: log-density of the samples, (K, B), where it came with them.
     """
 
     z: Tensor
     posterior: Distribution
     prior: Distribution
+    drawn_log_q: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        """The posterior's mean for each image, (B, *event); over all samples of other layers."""
+        mean = self.posterior.mean
+        return mean.mean(0) if len(self.posterior.batch_shape) == 2 else mean
 
     @cached_property
     def log_q(self) -> Tensor:
         """Log-density of the samples under the posterior, (K, B)."""
-        return self.posterior.log_prob(self.z)
+        return self.posterior.log_prob(self.z) if self.drawn_log_q is None else self.drawn_log_q
 
     @cached_property
     def log_p(self) -> Tensor:
@@ -40,8 +49,14 @@ class Latent:
 
     @cached_property
     def rate(self) -> Tensor:
-        """KL to the prior, (K, B): in closed form where torch has it, else log q - log p."""
-        return divergence.rate(self.posterior, self.prior, self.z)
+        """KL to the prior, (K, B): in closed form where torch has it, else log q - log p.
+
+        The closed form is the same for every sample; the other is an unbiased estimate.
+        """
+        known = divergence.closed_form(self.posterior, self.prior)
+        if known is None:
+            return self.log_q - self.log_p
+        return known.expand(self.z.shape[0], -1)
 
 
 @dataclass(frozen=True)

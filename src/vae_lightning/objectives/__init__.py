@@ -2,5 +2,6 @@
 
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.objectives.importance_weighted import ImportanceWeighted
+from vae_lightning.objectives.objective import Objective
 
-__all__ = ["ELBO", "ImportanceWeighted"]
+__all__ = ["ELBO", "ImportanceWeighted", "Objective"]

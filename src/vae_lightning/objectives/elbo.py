@@ -1,50 +1,59 @@
 """The evidence lower bound."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae_lightning.checks import at_least
-from vae_lightning.models.trace import Trace
+from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.models.trace import Latent, Trace
+from vae_lightning.objectives.objective import Objective
+from vae_lightning.objectives.schedules import Schedule
 
 
-class ELBO(nn.Module):
+class ELBO(Objective):
     r"""Minus the evidence lower bound, averaged over samples and images.
 
     .. math:: \mathcal{L} = \mathbb{E}_{q(z|x)} [-\log p(x|z)]
-              + \beta\, \mathrm{KL}(q(z|x) \,\|\, p(z))
+              + \beta\, \sum_j \max(\lambda, \mathrm{KL}_j)
+
+    with the rate in parts j, each averaged over the images: one for each latent dimension, where
+    posterior and prior factorise over them, otherwise one for each stochastic layer.
 
     Args:
         num_samples: K, how many posterior samples estimate the expectation.
         beta: weight of the rate; 1 gives the bound, other values the beta-VAE.
-        warm_up_steps: over how many steps the weight rises from 0 to `beta`, in a straight line.
-            Latent dimensions then find a use before the rate makes them conform to the prior.
+        schedule: by what `beta` is multiplied at each step. Latent dimensions find a use while it
+            is low, before the rate makes them conform to the prior.
+        free_bits: lambda, nats of each part of the rate that cost nothing, so that it stays in use.
 
     Raises:
-        ValueError: `num_samples` below 1, `beta` or `warm_up_steps` below 0.
+        ValueError: `num_samples` below 1, `beta` or `free_bits` below 0.
 
     References:
         Kingma and Welling, "Auto-Encoding Variational Bayes", 2014.
         Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational
         Framework", 2017.
-        Bowman et al., "Generating Sentences from a Continuous Space", 2016 (the warm-up).
+        Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", 2016
+        (free bits).
     """
 
-    def __init__(self, num_samples: int, beta: float, warm_up_steps: int) -> None:
-        super().__init__()
-        at_least("num_samples", num_samples, 1)
+    def __init__(self, num_samples: int, beta: float, schedule: Schedule, free_bits: float) -> None:
+        super().__init__(num_samples)
         at_least("beta", beta, 0)
-        at_least("warm_up_steps", warm_up_steps, 0)
-        self.num_samples = num_samples
+        at_least("free_bits", free_bits, 0)
         self.beta = beta
-        self.warm_up_steps = warm_up_steps
+        self.schedule = schedule
+        self.free_bits = free_bits
 
-    def forward(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, in nats per image, and named parts worth logging.
+    def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        weight = self.schedule.at(step) * self.beta
+        if not self.free_bits:
+            return torch.add(trace.distortion, trace.rate, alpha=weight).mean(), {}
+        charged = torch.stack([self._charged(latent) for latent in trace.latents]).sum()
+        return trace.distortion.mean() + weight * charged, {}
 
-        Shape:
-            returns a scalar, and scalars by name.
-        """
-        risen = min(1.0, step / self.warm_up_steps) if self.warm_up_steps else 1.0
-        loss = torch.add(trace.distortion, trace.rate, alpha=risen * self.beta).mean()
-        auxiliary = {name: values.mean() for name, values in trace.auxiliary.items()}
-        return sum(auxiliary.values(), start=loss), auxiliary
+    def _charged(self, latent: Latent) -> Tensor:
+        parts = rate_per_dimension(latent.posterior, latent.prior)
+        if parts is None:
+            return latent.rate.mean().clamp_min(self.free_bits)
+        return parts.flatten(0, -2).mean(0).clamp_min(self.free_bits).sum()

@@ -2,13 +2,13 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from vae_lightning.checks import at_least
 from vae_lightning.models.trace import Trace
+from vae_lightning.objectives.objective import Objective
 
 
-class ImportanceWeighted(nn.Module):
+class ImportanceWeighted(Objective):
     r"""Minus the importance-weighted bound on log p(x), averaged over images.
 
     .. math:: \mathcal{L} = -\mathbb{E}_{z_1 \dots z_K \sim q(z|x)}
@@ -27,16 +27,8 @@ class ImportanceWeighted(nn.Module):
     """
 
     def __init__(self, num_samples: int) -> None:
-        super().__init__()
-        at_least("num_samples", num_samples, 1)
-        self.num_samples = num_samples
+        super().__init__(num_samples)
 
-    def forward(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, in nats per image, and named parts worth logging.
-
-        Shape:
-            returns a scalar, and scalars by name.
-        """
+    def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         bound = trace.log_weight.logsumexp(0) - math.log(self.num_samples)  # (B,)
-        auxiliary = {name: values.mean() for name, values in trace.auxiliary.items()}
-        return sum(auxiliary.values(), start=-bound.mean()), auxiliary
+        return -bound.mean(), {}

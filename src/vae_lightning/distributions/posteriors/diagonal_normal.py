@@ -1,4 +1,4 @@
-"""Posteriors: from the encoder's features to q(z|x)."""
+"""The normal posterior with independent dimensions."""
 
 from typing import Literal
 
@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional as F
 
+from vae_lightning.distributions.posteriors.posterior import Posterior
 
-class DiagonalNormal(nn.Module):
+
+class DiagonalNormal(Posterior):
     r"""A normal distribution with independent dimensions.
 
     .. math:: q(z|x) = \prod_j \mathcal{N}(z_j \mid \mu_j(x), \sigma_j^2(x))
@@ -20,11 +22,13 @@ class DiagonalNormal(nn.Module):
             `log_scale`, or what its `softplus` is taken of.
 
     Shape:
-        features (B, F); returns a distribution of batch shape (B,) and event shape (D,).
+        features (..., F); returns a distribution of batch shape (...) and event shape (D,).
 
     References:
         Kingma and Welling, "Auto-Encoding Variational Bayes", 2014.
     """
+
+    space = "plane"
 
     def __init__(
         self,
@@ -37,7 +41,7 @@ class DiagonalNormal(nn.Module):
         self.head = nn.Linear(in_features, 2 * latent_dim)
 
     def forward(self, features: Tensor) -> Distribution:
-        mean, free = self.head(features).chunk(2, dim=-1)  # (B, D) each
+        mean, free = self.head(features).chunk(2, dim=-1)  # (..., D) each
         if self.scale == "log_variance":
             scale = torch.exp(0.5 * free)
         elif self.scale == "log_scale":

@@ -1,10 +1,10 @@
-"""Priors: p(z), what the latent variables are before an image is seen."""
-
-from collections.abc import Callable
+"""The standard normal prior."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, register_kl
+
+from vae_lightning.distributions.priors.prior import Encode, Prior
 
 
 class UnitNormal(Normal):
@@ -16,7 +16,7 @@ def _kl_normal_unit_normal(q: Normal, p: UnitNormal) -> Tensor:
     return 0.5 * torch.addcmul(q.loc.square(), q.scale, q.scale) - q.scale.log() - 0.5
 
 
-class StandardNormal(nn.Module):
+class StandardNormal(Prior):
     r"""The normal distribution of mean 0 and variance 1, independent in each dimension.
 
     .. math:: p(z) = \prod_j \mathcal{N}(z_j \mid 0, 1)
@@ -28,6 +28,8 @@ class StandardNormal(nn.Module):
         returns a distribution of batch shape () and event shape (D,).
     """
 
+    space = "plane"
+
     mean: Tensor
     scale: Tensor
 
@@ -36,6 +38,5 @@ class StandardNormal(nn.Module):
         self.register_buffer("mean", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
 
-    def forward(self, encode: Callable[[Tensor], Distribution]) -> Distribution:
-        """Return p(z). `encode`, the model's own, is for priors that are made of posteriors."""
+    def forward(self, encode: Encode) -> Distribution:
         return Independent(UnitNormal(self.mean, self.scale, validate_args=False), 1, False)

@@ -1,0 +1,1 @@
+"""Likelihoods: from the decoder's features to p(x|z), one per file."""

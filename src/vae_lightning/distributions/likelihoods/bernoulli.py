@@ -1,0 +1,103 @@
+"""Pixels that are on or off."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vae_lightning.distributions.likelihoods.likelihood import Likelihood
+
+
+class Bernoulli(Likelihood):
+    r"""Each pixel is on with a probability of its own.
+
+    .. math:: \log p(x|z) = \sum_i x_i \log \pi_i(z) + (1 - x_i) \log (1 - \pi_i(z))
+
+    For grey pixels this is minus their cross-entropy: useful as a loss, but not a density of the
+    image, so not comparable with an NLL of binary images.
+    """
+
+    def bias_of(self, mean: Tensor) -> Tensor:
+        # A pixel that is always off would ask for a bias without end.
+        return torch.logit(mean, eps=1e-3)
+
+    def forward(self, features: Tensor) -> Distribution:
+        return BernoulliImage(self.head(features), self.image_shape)
+
+
+class BernoulliImage(Distribution):
+    """An image whose pixels are on independently of each other; its log-probability in few passes.
+
+    Torch's Bernoulli takes one logarithm for each pixel, which is most of its cost. Here one does
+    for up to `_PRODUCT` pixels, exact but for rounding.
+
+    Args:
+        logits: of the pixels, (..., P).
+        image_shape: (C, H, W), P pixels in all.
+
+    Shape:
+        batch shape (...), event shape (C, H, W).
+    """
+
+    has_rsample = False
+    arg_constraints: ClassVar = {}
+
+    def __init__(self, logits: Tensor, image_shape: Sequence[int]) -> None:
+        self.logits = logits
+        super().__init__(logits.shape[:-1], torch.Size(image_shape), validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """Probability that each pixel is on, (..., C, H, W)."""
+        return torch.sigmoid(self.logits).unflatten(-1, self.event_shape)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw images of zeros and ones, (*sample_shape, ..., C, H, W)."""
+        mean = self.mean.detach()
+        return torch.bernoulli(mean.expand(*sample_shape, *mean.shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of images (..., C, H, W) in [0, 1], broadcast against the batch."""
+        return _LogProbability.apply(self.logits, value.flatten(-3))
+
+
+class _LogProbability(torch.autograd.Function):
+    r"""\sum_i x_i l_i - \log(1 + e^{l_i}), for logits l and pixels x."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, x: Tensor) -> Tensor:
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
+        x = x.to(logits.dtype)
+        ctx.save_for_backward(logits, x)
+        logits, x = torch.broadcast_tensors(logits, x)
+        # log(1 + e^l) = max(l, 0) - log sigmoid(|l|). One buffer serves for both: touching new
+        # memory takes longer than the arithmetic.
+        buffer = logits.abs()
+        factors = buffer.sigmoid_().unflatten(-1, (-1, _factors(logits.shape[-1])))
+        off = factors.prod(-1).log_().sum(-1)
+        torch.clamp_min(logits, 0, out=buffer).addcmul_(x, logits, value=-1)
+        return off - buffer.sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        logits, x = ctx.saved_tensors
+        for_logits = for_x = None
+        gradient = gradient.unsqueeze(-1)
+        if ctx.needs_input_grad[0]:
+            for_logits = torch.sub(x, torch.sigmoid(logits)).mul_(gradient)
+        if ctx.needs_input_grad[1]:
+            for_x = (logits * gradient).sum_to_size(x.shape)
+        return for_logits, for_x
+
+
+@functools.cache
+def _factors(pixels: int) -> int:
+    """How many sigmoids of at least one half can be multiplied, dividing the pixels evenly.
+
+    A product of 120 is still a normal number in single precision.
+    """
+    return max(size for size in range(1, 121) if pixels % size == 0)

@@ -1,0 +1,133 @@
+"""What an evaluation leaves: its protocol, its files, and a table."""
+
+import json
+import platform
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from vae_lightning.checkpoint import find, read
+from vae_lightning.data import ImageDataModule
+from vae_lightning.metrics.latents import Score
+from vae_lightning.models import Model
+from vae_lightning.report import bound_name, short
+
+
+def protocol(
+    config: dict[str, Any],
+    data: ImageDataModule,
+    model: Model,
+    num_images: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Everything that has to be the same for the numbers to be the same."""
+    content = read(config["ckpt_path"])
+    packages = (
+        "vae-lightning",
+        "torch",
+        "torchvision",
+        "lightning",
+        "torchmetrics",
+        "scikit-learn",
+    )
+    options = config["evaluate"]
+    return {
+        "data": data.name,
+        "split": options["split"],
+        "images": num_images,
+        "binarize": data.binarize,
+        "binarization_seed": data.protocol_seed,
+        "bound": bound_name(data, model),
+        "num_samples": options["num_samples"],
+        "seed": config["seed"],
+        "checkpoint": str(find(config["ckpt_path"])),
+        "epoch": content["epoch"],
+        "step": content["global_step"],
+        "training_seed": content["config"]["seed"],
+        "device": str(device),
+        "precision": str(config["trainer"]["precision"]),
+        "threads": torch.get_num_threads(),
+        "date": date.today().isoformat(),
+        "versions": {name: version(name) for name in packages}
+        | {"python": platform.python_version()},
+    }
+
+
+def write(
+    folder: Path,
+    scores: dict[str, Score],
+    protocol: dict[str, Any],
+    pictures: dict[str, Tensor],
+) -> None:
+    """Write `metrics.json`, TensorBoard's scalars and pictures, and the pictures as PNG.
+
+    Shape:
+        pictures: uint8 (3, H, W), by name.
+    """
+    from torchvision.io import write_png
+
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({**dict(sorted(scores.items())), "protocol": protocol}, indent=2)
+    (folder / "metrics.json").write_text(content + "\n")
+    writer = SummaryWriter(str(folder))
+    for tag, value in scores.items():
+        if isinstance(value, float):
+            writer.add_scalar(tag, value, protocol["step"])
+    for name, picture in pictures.items():
+        (folder / "pictures").mkdir(exist_ok=True)
+        write_png(picture, str(folder / "pictures" / f"{name}.png"))
+        writer.add_image(f"{protocol['split']}/{name}", picture, protocol["step"])
+    writer.close()
+
+
+# What is shown, in this order: name, unit, digits.
+_ROWS = (
+    ("nll", "nats per image", 2),
+    ("bits_per_dimension", "bits", 4),
+    ("elbo", "nats per image", 2),
+    ("rate", "nats per image", 2),
+    ("distortion", "nats per image", 2),
+    ("active_units", "latent dimensions", 0),
+    ("mutual_information", "nats, at most {mutual_information_bound:.2f}", 2),
+    ("marginal_kl", "nats", 2),
+    ("total_correlation", "nats", 2),
+    ("dimension_wise_kl", "nats", 2),
+    ("knn_accuracy", "of labels, from posterior means", 4),
+    ("linear_probe_accuracy", "of labels, from posterior means", 4),
+    ("mse", "per pixel", 4),
+    ("ssim", "of 1", 4),
+    ("frechet_distance", "in a classifier's features, no FID", 2),
+    ("precision", "of the samples look real", 4),
+    ("recall", "of the images are covered", 4),
+)
+
+
+def show(scores: dict[str, Score], protocol: dict[str, Any], config: dict[str, Any]) -> None:
+    """Print the scores as a table, and where the rest lies."""
+    console = Console(highlight=False)
+    table = Table(protocol["split"], "value", "unit", show_edge=False)
+    table.columns[1].justify = "right"
+    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+    for name, unit, digits in _ROWS:
+        if name in numbers:
+            label = name.replace("_", " ")
+            if name == "nll":
+                label = f"nll, K = {protocol['num_samples']:,}"
+                unit += f", ± {numbers['nll_standard_error']:.2f} over images"
+            table.add_row(label, f"{numbers[name]:.{digits}f}", unit.format(**numbers))
+    console.print()
+    console.print(table)
+    spent = ", ".join(f"{part} {value:.0f} s" for part, value in protocol["seconds"].items())
+    console.print(
+        f"\n{protocol['data']}, binarize={protocol['binarize']}, {protocol['bound']}",
+        soft_wrap=True,
+    )
+    console.print(f"seconds     {spent}", soft_wrap=True)
+    console.print(f"results     {short(config['paths']['run_dir'])}", soft_wrap=True)

@@ -1,0 +1,46 @@
+"""What every objective does."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from vae_lightning.checks import at_least
+from vae_lightning.models.trace import Trace
+
+
+class Objective(nn.Module, ABC):
+    """Makes of a `Trace` the scalar that is minimised.
+
+    Args:
+        num_samples: K, how many posterior samples it wants.
+
+    Raises:
+        ValueError: `num_samples` below 1.
+    """
+
+    def __init__(self, num_samples: int) -> None:
+        super().__init__()
+        at_least("num_samples", num_samples, 1)
+        self.num_samples = num_samples
+
+    def forward(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, in nats per image, and named parts worth logging.
+
+        The model's own further losses are added to those of the objective.
+
+        Shape:
+            returns a scalar, and scalars by name.
+
+        Raises:
+            ValueError: the objective has no meaning for a model of this kind; the message says for
+                which it has.
+        """
+        loss, parts = self.loss(trace, step)
+        for name, values in trace.auxiliary.items():
+            parts[name] = values.mean()
+            loss = loss + parts[name]
+        return loss, parts
+
+    @abstractmethod
+    def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same without the model's own further losses."""
