@@ -4,11 +4,12 @@ import math
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
 from tiny import head, tiny_vae
 from vae_lightning.distributions.likelihoods.normal import Normal as NormalLikelihood
+from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.models import VAE
 
 SCALE = 0.5
@@ -16,8 +17,10 @@ SHAPES = [(1, 2, 2), (1, 2, 3)]
 Shape = tuple[int, int, int]
 
 
-class FullNormal(nn.Module):
+class FullNormal(Posterior):
     """A normal posterior with correlated dimensions; torch has no KL from it to the prior."""
+
+    space = "plane"
 
     def __init__(self, weight: Tensor, bias: Tensor, covariance: Tensor) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent, StudentT
 
 from tiny import SIZE, TinySource, head, tiny_data, tiny_module, tiny_trainer, tiny_vae
@@ -27,6 +27,7 @@ from vae_lightning.callbacks.pictures import Drawing, History, Scene
 from vae_lightning.callbacks.plots import Curves, LatentScatter, RatePerDimension
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ImageDataModule
+from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.models import VAE
 from vae_lightning.module import TERMS, VAEModule
 
@@ -226,8 +227,10 @@ def test_samples_are_mean_images_of_the_prior_in_rows_of_eight() -> None:
         assert torch.equal(cell(picture, place // 8, place % 8), bytes_of(expected[place, 0]))
 
 
-class HeavyTailed(nn.Module):
+class HeavyTailed(Posterior):
     """A posterior of which torch has no divergence to a normal prior."""
+
+    space = "plane"
 
     def forward(self, features: Tensor) -> Distribution:
         return Independent(StudentT(5.0, features[:, :5]), 1)
@@ -489,11 +492,11 @@ def test_a_model_is_drawn_in_evaluation_mode_and_trained_in_training_mode(tmp_pa
 
 def test_drawing_leaves_a_part_that_is_kept_in_evaluation_mode_as_it_was(tmp_path: Path) -> None:
     # As one does with a frozen part; Lightning itself keeps such modes over a validation.
-    module = tiny_module()
-    module.model.encoder.eval()
-    fit(tmp_path, {"spy": Spy()}, module=module, max_epochs=2)
-    assert not module.model.encoder.training
-    assert module.model.decoder.training
+    model = tiny_vae()
+    model.encoder.eval()
+    fit(tmp_path, {"spy": Spy()}, module=tiny_module(model), max_epochs=2)
+    assert not model.encoder.training
+    assert model.decoder.training
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true"])
@@ -660,7 +663,8 @@ def test_projector_has_posterior_means_of_test_images_with_their_labels(board: B
     ]
     images, labels = board.data.images("test", 6)
     with torch.no_grad():
-        means = board.module.model.encode(images).mean
+        (latent,) = board.module.model.infer(images, 1)
+        means = latent.mean
     torch.testing.assert_close(torch.tensor(points), means)
     (metadata,) = board.folder.rglob("metadata.tsv")
     names = [TinySource.class_names[label] for label in labels.tolist()]

@@ -150,7 +150,8 @@ def test_a_good_node_is_built_with_its_arguments() -> None:
         "_target_": "vae_lightning.objectives.ELBO",
         "num_samples": 3,
         "beta": 2,
-        "warm_up_steps": 0,
+        "schedule": {"_target_": "vae_lightning.objectives.schedules.Constant"},
+        "free_bits": 0.0,
     }
     objective = instantiate(node, "objective")
     assert isinstance(objective, ELBO)
@@ -176,7 +177,8 @@ def test_checking_builds_nothing() -> None:
             "_target_": "vae_lightning.objectives.ELBO",
             "num_samples": 0,
             "beta": 1.0,
-            "warm_up_steps": 0,
+            "schedule": {"_target_": "vae_lightning.objectives.schedules.Constant"},
+            "free_bits": 0.0,
         },
         "x",
     )
@@ -188,7 +190,8 @@ ELBO_NODE = {
     "_target_": "vae_lightning.objectives.ELBO",
     "num_samples": 1,
     "beta": 1.0,
-    "warm_up_steps": 0,
+    "schedule": {"_target_": "vae_lightning.objectives.schedules.Constant"},
+    "free_bits": 0.0,
 }
 ENCODER_NODE = {
     "_target_": "vae_lightning.networks.MLPEncoder",
@@ -208,7 +211,7 @@ ENCODER_NODE = {
         ),
         (
             {**ELBO_NODE, "zzz": 2.0},
-            "part.zzz is not an option of ELBO: there are: beta, num_samples, warm_up_steps",
+            "part.zzz is not an option of ELBO: there are: beta, free_bits, num_samples, schedule",
         ),
         ({**ELBO_NODE, "num_samples": 1.5}, "part.num_samples=1.5 should be a whole number"),
         ({**ELBO_NODE, "num_samples": True}, "part.num_samples=True should be a whole number"),

@@ -50,6 +50,7 @@ def datamodule(source: Source | None = None, **options: Any) -> ImageDataModule:
         "root": "nowhere",
         "size": 8,
         "channels": 1,
+        "num_classes": 10,
         "batch_size": 16,
         "eval_batch_size": 7,
         "val_size": VAL_SIZE,

@@ -16,16 +16,19 @@ from torch.distributions import (
 )
 
 from tiny import composed_model, options
-from vae_lightning.distributions import likelihoods, posteriors, priors
-from vae_lightning.distributions.divergence import rate, rate_per_dimension
+from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.distributions.likelihoods import bernoulli, normal
+from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
+from vae_lightning.distributions.priors.standard_normal import StandardNormal
+from vae_lightning.models import Latent
 
 LOGITS = [0.0, 0.01, -0.5, 3.0, -7.0, 30.0, -30.0, 100.0, -100.0]
 PIXELS = [0.0, 0.3, 0.99, 1.0]
 
 
-def linear_head(features: int, latent_dim: int) -> posteriors.DiagonalNormal:
+def linear_head(features: int, latent_dim: int) -> DiagonalNormal:
     torch.manual_seed(0)
-    return posteriors.DiagonalNormal(features, latent_dim, scale="log_variance").double()
+    return DiagonalNormal(features, latent_dim, scale="log_variance").double()
 
 
 def encode_nothing(_: Tensor) -> Distribution:
@@ -33,7 +36,11 @@ def encode_nothing(_: Tensor) -> Distribution:
 
 
 def standard_normal(latent_dim: int) -> Distribution:
-    return priors.StandardNormal(latent_dim).double()(encode_nothing)
+    return StandardNormal(latent_dim).double()(encode_nothing)
+
+
+def rate(posterior: Distribution, prior: Distribution, z: Tensor) -> Tensor:
+    return Latent(z, posterior, prior).rate
 
 
 def integral(log_density: Tensor, grid: Tensor) -> Tensor:
@@ -41,9 +48,9 @@ def integral(log_density: Tensor, grid: Tensor) -> Tensor:
     return torch.trapezoid(log_density.exp(), grid, dim=0)
 
 
-def one_pixel(logits: Tensor) -> likelihoods.BernoulliImage:
+def one_pixel(logits: Tensor) -> bernoulli.BernoulliImage:
     """Images of a single pixel, so that each log-probability can be seen by itself."""
-    return likelihoods.BernoulliImage(logits.unsqueeze(-1), (1, 1, 1))
+    return bernoulli.BernoulliImage(logits.unsqueeze(-1), (1, 1, 1))
 
 
 def image(pixels: Tensor) -> Tensor:
@@ -115,7 +122,7 @@ def test_bernoulli_image_agrees_with_torch_for_any_number_of_pixels(
     pixels = math.prod(shape)
     logits = (scale * torch.randn(3, 2, pixels)).requires_grad_()
     x = torch.rand(2, *shape)
-    ours = likelihoods.BernoulliImage(logits, shape).log_prob(x)
+    ours = bernoulli.BernoulliImage(logits, shape).log_prob(x)
     exact = logits.detach().double().unflatten(-1, shape).requires_grad_()
     each = Bernoulli(logits=exact, validate_args=False).log_prob(x.double())
     reference = each.sum((-3, -2, -1))
@@ -134,15 +141,15 @@ def test_bernoulli_image_in_half_precision_is_summed_in_single_precision() -> No
     logits = torch.randn(4, 784)
     x = torch.rand(4, 1, 28, 28)
     for dtype in (torch.bfloat16, torch.float16):
-        rough = likelihoods.BernoulliImage(logits.to(dtype), (1, 28, 28)).log_prob(x)
-        same = likelihoods.BernoulliImage(logits.to(dtype).float(), (1, 28, 28)).log_prob(x)
+        rough = bernoulli.BernoulliImage(logits.to(dtype), (1, 28, 28)).log_prob(x)
+        same = bernoulli.BernoulliImage(logits.to(dtype).float(), (1, 28, 28)).log_prob(x)
         assert rough.dtype == torch.float32
         assert torch.equal(rough, same)
 
 
 def test_bernoulli_image_samples_have_the_mean_of_the_pixels() -> None:
     torch.manual_seed(0)
-    image = likelihoods.BernoulliImage(torch.tensor([[-2.0, 0.0, 1.0, 4.0]]), (1, 2, 2))
+    image = bernoulli.BernoulliImage(torch.tensor([[-2.0, 0.0, 1.0, 4.0]]), (1, 2, 2))
     samples = image.sample((20_000,))
     assert samples.shape == (20_000, 1, 1, 2, 2)
     assert set(samples.unique().tolist()) == {0.0, 1.0}
@@ -151,7 +158,7 @@ def test_bernoulli_image_samples_have_the_mean_of_the_pixels() -> None:
 
 def test_bernoulli_likelihood_sums_to_one_over_all_binary_images() -> None:
     torch.manual_seed(0)
-    likelihood = likelihoods.Bernoulli(3, (1, 2, 3), start_at_mean=False).double()(
+    likelihood = bernoulli.Bernoulli(3, (1, 2, 3), start_at_mean=False).double()(
         torch.randn(2, 3).double()
     )
     images = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 6).double()
@@ -164,9 +171,9 @@ def test_bernoulli_likelihood_sums_to_one_over_all_binary_images() -> None:
 
 def test_normal_likelihood_at_the_root_of_one_half_is_minus_the_summed_squared_error() -> None:
     torch.manual_seed(0)
-    likelihood = likelihoods.Normal(
-        3, (1, 2, 3), start_at_mean=False, scale=math.sqrt(0.5)
-    ).double()(torch.randn(4, 3).double())
+    likelihood = normal.Normal(3, (1, 2, 3), start_at_mean=False, scale=math.sqrt(0.5)).double()(
+        torch.randn(4, 3).double()
+    )
     x = torch.rand(4, 1, 2, 3).double()
     squared_error = ((x - likelihood.mean) ** 2).sum((1, 2, 3))
     constant = -6 * 0.5 * math.log(math.pi)
@@ -175,16 +182,14 @@ def test_normal_likelihood_at_the_root_of_one_half_is_minus_the_summed_squared_e
 
 @pytest.mark.parametrize("scale", [0.1, 2.0])
 def test_normal_likelihood_has_the_scale_that_was_asked_for(scale: float) -> None:
-    likelihood = likelihoods.Normal(3, (1, 1, 1), start_at_mean=False, scale=scale)(
-        torch.zeros(1, 3)
-    )
+    likelihood = normal.Normal(3, (1, 1, 1), start_at_mean=False, scale=scale)(torch.zeros(1, 3))
     assert likelihood.stddev.item() == pytest.approx(scale)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
 def test_normal_likelihood_refuses_a_scale_that_is_none(scale: float) -> None:
     with pytest.raises(ValueError, match=f"^scale={scale} is out of range"):
-        likelihoods.Normal(3, (1, 1, 1), start_at_mean=False, scale=scale)
+        normal.Normal(3, (1, 1, 1), start_at_mean=False, scale=scale)
 
 
 # -- the rate -------------------------------------------------------------------------------------
@@ -338,7 +343,7 @@ def test_prior_density_integrates_to_one(option: str) -> None:
 
 def test_normal_likelihood_integrates_to_one() -> None:
     torch.manual_seed(0)
-    likelihood = likelihoods.Normal(3, (1, 1, 1), start_at_mean=False, scale=0.3).double()(
+    likelihood = normal.Normal(3, (1, 1, 1), start_at_mean=False, scale=0.3).double()(
         torch.randn(2, 3).double()
     )
     grid = torch.linspace(-8, 8, 8001, dtype=torch.float64)
@@ -347,7 +352,7 @@ def test_normal_likelihood_integrates_to_one() -> None:
 
 
 def test_standard_normal_learns_nothing_and_follows_the_model_in_type() -> None:
-    prior: nn.Module = priors.StandardNormal(2)
+    prior: nn.Module = StandardNormal(2)
     assert list(prior.parameters()) == []
     # Nothing in the checkpoint either.
     assert prior.state_dict() == {}

@@ -22,7 +22,7 @@ from tiny import head, tiny_vae
 from vae_lightning.distributions.likelihoods.normal import Normal as NormalLikelihood
 from vae_lightning.models import VAE, Latent, Trace
 from vae_lightning.objectives import ELBO
-from vae_lightning.objectives.schedules import Constant
+from vae_lightning.objectives.schedules import Constant, Linear
 
 
 def exact_trace(model: VAE, x: Tensor) -> Trace:
@@ -160,7 +160,7 @@ def test_beta_weighs_the_rate_in_the_loss_and_leaves_elbo_and_rate_alone() -> No
     torch.manual_seed(0)
     trace = tiny_vae().double()(grey_images(), 1)
     elbo, rate = trace.elbo.clone(), trace.rate.clone()
-    losses = {beta: ELBO(1, beta, 0)(trace, 0)[0] for beta in (0.0, 1.0, 4.0)}
+    losses = {beta: ELBO(1, beta, Constant(), 0.0)(trace, 0)[0] for beta in (0.0, 1.0, 4.0)}
     torch.testing.assert_close(losses[0.0], trace.distortion.mean())
     torch.testing.assert_close(losses[1.0], -elbo.mean())
     torch.testing.assert_close(losses[4.0] - losses[1.0], 3 * rate.mean())
@@ -205,8 +205,8 @@ def test_loss_of_several_samples_is_the_mean_of_their_losses() -> None:
     for k in range(3):
         z = latent.z[k : k + 1]
         one = Trace(x, (Latent(z, latent.posterior, latent.prior),), model.decode(z))
-        singles.append(ELBO(1, 2.0, 0)(one, 0)[0])
-    loss, _ = ELBO(3, 2.0, 0)(trace, 0)
+        singles.append(ELBO(1, 2.0, Constant(), 0.0)(one, 0)[0])
+    loss, _ = ELBO(3, 2.0, Constant(), 0.0)(trace, 0)
     torch.testing.assert_close(loss, torch.stack(singles).mean())
 
 
@@ -242,10 +242,10 @@ def test_objective_refuses_values_out_of_range(num_samples: int, beta: float) ->
 def test_weight_of_the_rate_rises_in_a_straight_line_to_beta(step: int, weight: float) -> None:
     torch.manual_seed(0)
     trace = with_wrong_posterior((1, 2, 2))(grey_images((1, 2, 2)), 2)
-    loss, _ = ELBO(num_samples=2, beta=2.0, warm_up_steps=100)(trace, step)
+    loss, _ = ELBO(num_samples=2, beta=2.0, schedule=Linear(100), free_bits=0.0)(trace, step)
     torch.testing.assert_close(loss, (trace.distortion + weight * trace.rate).mean())
 
 
-def test_a_warm_up_of_less_than_no_steps_is_refused() -> None:
-    with pytest.raises(ValueError, match="warm_up_steps=-1"):
-        ELBO(num_samples=1, beta=1.0, warm_up_steps=-1)
+def test_a_warm_up_of_no_steps_is_refused() -> None:
+    with pytest.raises(ValueError, match="steps=0 is out of range"):
+        Linear(0)

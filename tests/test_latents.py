@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from torch.distributions import (
 from tiny import tiny_vae
 from vae_lightning.metrics import latents
 from vae_lightning.metrics.latents import active_units, probe_accuracy, rate_decomposition
+from vae_lightning.models import Latent
 
 # Float32 log-densities of a few nats, averaged over the images.
 ROUNDING = 1e-5
@@ -34,11 +35,9 @@ class Encoder:
         self.posterior = posterior
         self.prior = Independent(Normal(torch.zeros(latent_dim), prior_scale), 1)
 
-    def encode(self, x: Tensor) -> Distribution:
-        return self.posterior(x.flatten(1))
-
-    def prior_distribution(self) -> Distribution:
-        return self.prior
+    def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
+        posterior = self.posterior(x.flatten(1))
+        return (Latent(posterior.sample((num_samples,)), posterior, self.prior),)
 
 
 def normal(scale: float) -> Callable[[Tensor], Distribution]:
@@ -51,7 +50,7 @@ def images(means: Tensor) -> Tensor:
 
 def decomposition(means: Tensor, scale: float, seed: int = 0) -> dict[str, float]:
     model = Encoder(normal(scale), means.shape[1])
-    return rate_decomposition(model, images(means), seed)
+    return rate_decomposition(model, images(means), None, seed)
 
 
 def random_means(num_images: int, latent_dim: int) -> Tensor:
@@ -105,13 +104,13 @@ def test_parts_agree_with_quadrature_in_one_dimension() -> None:
 def test_sampled_rate_agrees_with_the_closed_form() -> None:
     means, scale = random_means(3000, 4), 0.3
     model = Encoder(normal(scale), 4, prior_scale=1.5)
-    rate = kl_divergence(model.encode(images(means)), model.prior).double()
+    rate = kl_divergence(model.posterior(means), model.prior).double()
     # Of log q - log p at z = m + s e, under a prior of scale t, each dimension's variance is
     # (m s / t^2)^2 + (s^2 / t^2 - 1)^2 / 2.
     ratio = scale / 1.5
     variance = (means.double() * ratio / 1.5).square() + (ratio**2 - 1) ** 2 / 2
     error = (variance.sum() / len(means) ** 2).sqrt().item()
-    sampled = rate_decomposition(model, images(means), 0)["sampled_rate"]
+    sampled = rate_decomposition(model, images(means), None, 0)["sampled_rate"]
     assert error < 0.03
     assert sampled == pytest.approx(rate.mean().item(), abs=3 * error)
 
@@ -185,7 +184,7 @@ def test_result_depends_on_neither_chunks_nor_memory_layout(
     monkeypatch.setattr(latents, "_ENCODED", 16)
     general = type("General", (Normal,), {})
     model = Encoder(lambda mean: Independent(general(mean, 0.3), 1), 3)
-    again = rate_decomposition(model, images(random_means(70, 3)), 0)
+    again = rate_decomposition(model, images(random_means(70, 3)), None, 0)
     batched = decomposition(random_means(70, 3), 0.3)
     assert again == pytest.approx(batched, abs=1e-6)
     assert batched["mutual_information_bound"] == math.log(70)
@@ -194,7 +193,7 @@ def test_result_depends_on_neither_chunks_nor_memory_layout(
 def test_posteriors_that_do_not_factorise_are_split_in_two_only() -> None:
     means = random_means(200, 2)
     joint = Encoder(lambda mean: MultivariateNormal(mean, 0.09 * torch.eye(2)), 2)
-    parts = rate_decomposition(joint, images(means), 0)
+    parts = rate_decomposition(joint, images(means), None, 0)
     assert set(parts) == {
         "mutual_information",
         "marginal_kl",
@@ -214,7 +213,7 @@ def test_densities_of_zero_are_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> N
         return Independent(Uniform(mean - 0.4, mean + 0.4, validate_args=False), 1, False)
 
     model = Encoder(uniform, 2)
-    parts = rate_decomposition(model, images(torch.arange(30.0)[:, None].expand(-1, 2)), 0)
+    parts = rate_decomposition(model, images(torch.arange(30.0)[:, None].expand(-1, 2)), None, 0)
     assert parts["mutual_information"] == pytest.approx(math.log(30), abs=ROUNDING)
     assert parts["total_correlation"] == pytest.approx(math.log(30), abs=ROUNDING)
 
@@ -223,7 +222,7 @@ def test_distant_images_count_for_nothing_and_near_ones_in_full() -> None:
     # Half the images share one posterior, the others another one far away: one bit.
     means = torch.tensor([-50.0, 50.0]).repeat(50)[:, None]
     model = Encoder(lambda mean: Independent(Laplace(mean, 0.1), 1), 1)
-    parts = rate_decomposition(model, images(means), 0)
+    parts = rate_decomposition(model, images(means), None, 0)
     assert parts["mutual_information"] == pytest.approx(math.log(2), abs=ROUNDING)
 
 
@@ -243,7 +242,7 @@ def test_a_vae_is_decomposed_without_gradients() -> None:
     x = torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     tracked = []
     model.encoder.register_forward_hook(lambda *call: tracked.append(call[2].requires_grad))
-    parts = rate_decomposition(model, x, 0)
+    parts = rate_decomposition(model, x, None, 0)
     assert parts["total_correlation"] + parts["dimension_wise_kl"] == pytest.approx(
         parts["marginal_kl"], abs=1e-10
     )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from linear_gaussian import grey_images, linear_gaussian, log_evidence, with_wrong_posterior
-from tiny import tiny_vae
+from tiny import head, tiny_vae
 from vae_lightning.evaluation import likelihood_scores
 from vae_lightning.metrics import ImageBounds, likelihood
 from vae_lightning.models import VAE, Trace
@@ -68,7 +68,7 @@ def test_standard_error_covers_the_entropy_as_often_as_it_should() -> None:
     x = images_of(model, 400 * 25, seed=1)
     nll = -log_evidence(model, x)
     covariance = torch.cov(images_of(model, 10).flatten(1).T)  # only its size is used
-    weight = model.likelihood.head.weight
+    weight = head(model.likelihood).weight
     exact = weight @ weight.T + 0.25 * torch.eye(len(covariance))
     entropy = 0.5 * torch.logdet(2 * math.pi * math.e * exact)
     inside = 0
@@ -89,9 +89,9 @@ def test_samples_come_in_blocks_so_that_memory_does_not_grow(
     log_weights: list[Tensor] = []
     forward = VAE.forward
 
-    def watched(self: VAE, x: Tensor, num_samples: int) -> Trace:
+    def watched(self: VAE, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
         asked.append(num_samples)
-        trace = forward(self, x, num_samples)
+        trace = forward(self, x, num_samples, labels)
         log_weights.append(trace.log_weight)
         return trace
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tiny import head, tiny_data, tiny_module, tiny_trainer, tiny_vae
 from vae_lightning.errors import DivergedError
-from vae_lightning.models import Trace
+from vae_lightning.models import VAE, Trace
 from vae_lightning.module import TERMS, VAEModule
 from vae_lightning.objectives import ELBO
 from vae_lightning.objectives.schedules import Constant
@@ -310,12 +310,14 @@ def test_validation_means_are_over_all_images_with_sampled_latents(tmp_path: Pat
 
 def test_the_test_is_of_all_test_images_with_sampled_latents(tmp_path: Path) -> None:
     module = watched_module()
+    model = module.model
+    assert isinstance(model, VAE)
     metrics = validate(tmp_path, module, stage="test")
     seen = seen_by(module, training=False)
     data = tiny_data()
     data.setup("test")
     images, _ = data.images("test", 10)
-    expected = module.model.encode(images).mean
+    expected = model.encode(images).mean
     torch.testing.assert_close(torch.cat([one.posterior_mean for one in seen]), expected)
     assert staged(metrics, "test") == image_means(seen)
     assert all((one.z != one.posterior_mean).all() for one in seen)
@@ -370,13 +372,15 @@ def test_validation_leaves_the_random_state_as_it_was(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_validation_that_fails_leaves_the_random_state_as_it_was(tmp_path: Path) -> None:
+def test_validation_that_fails_leaves_the_random_state_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = tiny_module()
 
     def fail(trace: Trace, step: int) -> None:
         raise RuntimeError("on purpose")
 
-    module.objective.forward = fail
+    monkeypatch.setattr(module.objective, "forward", fail)
     torch.manual_seed(7)
     before = torch.get_rng_state()
     with pytest.raises(RuntimeError, match="on purpose"):
@@ -454,7 +458,7 @@ def test_divergence_of_the_loss_alone_is_noticed(tmp_path: Path) -> None:
             return (loss * math.nan if step == 2 else loss), parts
 
     module = tiny_module()
-    module.objective = Broken(1, 1.0, 0)
+    module.objective = Broken(1, 1.0, Constant(), 0.0)
     with pytest.raises(DivergedError, match=r"^loss stopped being finite at step 3$"):
         tiny_trainer(tmp_path).fit(module, batches(4, 4, 4, 4))
 

@@ -37,8 +37,7 @@ def test_output_starts_at_the_mean_training_image_where_it_is_asked_to(
 
 def test_a_pixel_that_is_always_off_gets_a_finite_bias() -> None:
     model = composed_model("paths.run_dir=unused", "model.likelihood.start_at_mean=true")
-    model.see_mean(torch.zeros(1, 28, 28))
-    bias = head(model.likelihood).bias
+    bias = model.likelihood.bias_of(torch.zeros(28 * 28))
     torch.testing.assert_close(bias, torch.full_like(bias, math.log(0.001 / 0.999)))
 
 

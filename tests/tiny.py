@@ -54,6 +54,7 @@ def tiny_data(**options: Any) -> ImageDataModule:
         "root": "nowhere",
         "size": SIZE,
         "channels": 1,
+        "num_classes": len(TinySource.class_names),
         "batch_size": 8,
         "eval_batch_size": 4,
         "val_size": 8,
@@ -83,6 +84,7 @@ def tiny_vae(
             decoder=partial(MLPDecoder, hidden=hidden, activation="tanh"),
             likelihood=partial(likelihood, start_at_mean=False),
             initialization="torch",
+            num_classes=None,
         )
 
 

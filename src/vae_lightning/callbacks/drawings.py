@@ -66,9 +66,11 @@ class Samples(Drawing):
 
     def draw(self, scene: Scene) -> Tensor:
         # A prior that is learned moves, and its samples with it.
-        columns = scene.model.num_classes or 8  # so that a class has a column of its own
-        count = max(columns, self.count // columns * columns)
-        return grid(scene.model.sample(count), columns)
+        classes = scene.model.num_classes
+        if classes is None:
+            return grid(scene.model.sample(self.count), 8)
+        # Whole rows, so that each class has a column.
+        return grid(scene.model.sample(max(1, self.count // classes) * classes), classes)
 
 
 class Manifold(Drawing):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lightning.checks import all_at_least
+from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.models.trace import Latent, Trace
 
 
@@ -17,9 +18,14 @@ class Model(nn.Module, ABC):
         image_shape: (C, H, W).
         num_classes: how many classes of images it tells apart; None where it needs no labels.
 
+    Attributes:
+        likelihood: the head that makes p(x|z).
+
     Raises:
         ValueError: an image shape that is not three sizes of at least 1, or no classes.
     """
+
+    likelihood: Likelihood
 
     def __init__(self, image_shape: Sequence[int], num_classes: int | None) -> None:
         super().__init__()

@@ -79,7 +79,7 @@ class VAE(Model):
         self.prior = prior(latent_dim=latent_dim)
         check_same_space(self.posterior.space, self.prior.space)
         self.decoder = decoder(latent_dim=latent_dim + (num_classes or 0))
-        self.likelihood: Likelihood = likelihood(
+        self.likelihood = likelihood(
             in_features=self.decoder.out_features, image_shape=self.image_shape
         )
         if initialization == "glorot_uniform":
