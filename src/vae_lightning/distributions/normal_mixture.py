@@ -40,12 +40,6 @@ class NormalMixture(Distribution):
         """Mean of the mixture, (D,)."""
         return self.log_weights.exp() @ self.means
 
-    @property
-    def variance(self) -> Tensor:
-        """Variance of each dimension, (D,): within the components and between them."""
-        away = self.means - self.mean
-        return self.log_weights.exp() @ (self.scales.square() + away.square())
-
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw from components chosen by weight, (*sample_shape, D)."""
@@ -64,9 +58,9 @@ class NormalMixture(Distribution):
         # The square is multiplied out, so that components far from the origin, or narrow, lose the
         # difference in the rounding of its terms: hence the centre, and the doubles.
         dtype = torch.float64 if value.device.type != "mps" else value.dtype
-        centre = self.means.mean(0).detach()
-        z = (value - centre).to(dtype)
-        means = (self.means - centre).to(dtype)
+        means, z = self.means.to(dtype), value.to(dtype)
+        centre = means.mean(0).detach()
+        means, z = means - centre, z - centre
         scales = self.scales.to(dtype)
         precision = scales.square().reciprocal()
         pulled = means * precision
