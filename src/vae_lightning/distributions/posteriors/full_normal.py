@@ -1,0 +1,64 @@
+"""The normal posterior with dependent dimensions."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, MultivariateNormal, register_kl
+
+from vae_lightning.distributions.posteriors.posterior import Posterior
+from vae_lightning.distributions.priors.standard_normal import UnitNormal
+
+
+@register_kl(MultivariateNormal, Independent)
+def _kl_full_normal_unit_normal(q: MultivariateNormal, p: Independent) -> Tensor:
+    if type(p.base_dist) is not UnitNormal:
+        raise NotImplementedError
+    factor = q._unbroadcasted_scale_tril
+    log_slope = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    squares = factor.square().sum((-2, -1)) + q.loc.square().sum(-1)
+    return 0.5 * (squares - q.event_shape[0]) - log_slope
+
+
+class FullNormal(Posterior):
+    r"""A normal distribution with a full covariance matrix.
+
+    .. math:: q(z|x) = \mathcal{N}(z \mid \mu(x), L(x) L(x)^\top), \quad
+        L = \mathrm{diag}(\sigma) \, (I + \Lambda / \sqrt{D})
+
+    with a strictly lower triangular matrix. The root keeps the covariance of an untrained head
+    small in any number of dimensions.
+
+    Args:
+        in_features: F, number of features that the encoder gives.
+        latent_dim: D, number of latent dimensions; the head has D(D-1)/2 + 2D outputs.
+
+    Shape:
+        features (..., F); returns a distribution of batch shape (...) and event shape (D,).
+
+    References:
+        Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", 2016
+        (section 3.2 and appendix: a linear autoregressive step).
+    """
+
+    space = "plane"
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, in_features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        rows, columns = torch.tril_indices(latent_dim, latent_dim, offset=-1)
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns, persistent=False)
+        self.head = nn.Linear(in_features, 2 * latent_dim + len(rows))
+
+    def forward(self, features: Tensor) -> Distribution:
+        size = self.latent_dim
+        mean, log_variance, below = self.head(features).split([size, size, len(self.rows)], dim=-1)
+        unscaled = torch.eye(size, dtype=mean.dtype, device=mean.device)
+        unscaled = unscaled.repeat(*mean.shape[:-1], 1, 1)  # (..., D, D)
+        unscaled[..., self.rows, self.columns] = below / math.sqrt(size)
+        factor = torch.exp(0.5 * log_variance).unsqueeze(-1) * unscaled
+        return MultivariateNormal(mean, scale_tril=factor, validate_args=False)
