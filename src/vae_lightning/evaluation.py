@@ -30,6 +30,7 @@ from vae_lightning.metrics.likelihood import BOUNDS
 from vae_lightning.metrics.samples import reconstruction_quality, sample_quality
 from vae_lightning.models import Model
 from vae_lightning.randomness import fixed_noise
+from vae_lightning.report import has_bound
 from vae_lightning.train import settle_lightning
 
 # Images between two steps of the progress bar.
@@ -98,7 +99,12 @@ def run(config: dict[str, Any]) -> float | None:
         module = BoundsModule(model, images, labels, options["num_samples"], config["seed"])
         trainer.test(module, verbose=False)
         bounds = module.bounds
-        scores |= likelihood_scores(bounds, math.prod(model.image_shape))
+        likelihood = likelihood_scores(bounds, math.prod(model.image_shape))
+        if not has_bound(model):
+            # They would bound log p(x) if the codes had a density.
+            for name in ("nll", "nll_standard_error", "bits_per_dimension"):
+                del likelihood[name]
+        scores |= likelihood
         seconds["likelihood"] = time.perf_counter() - started
     if not trainer.is_global_zero:
         return None
@@ -151,7 +157,8 @@ def latent_scores(
         images float32 (N, C, H, W) in [0, 1]; labels int64 (N,).
     """
     scores = usage(model, images, labels)
-    scores |= rate_decomposition(model, images, labels, seed)
+    if has_bound(model):
+        scores |= rate_decomposition(model, images, labels, seed)
     train_images, train_labels = data.evaluated("train")
     train_means = posterior_means(
         model,

@@ -12,6 +12,7 @@ from rich.table import Table
 from vae_lightning.checkpoint import read
 from vae_lightning.data import ImageDataModule
 from vae_lightning.distributions.likelihoods.bernoulli import Bernoulli
+from vae_lightning.distributions.posteriors.deterministic import Deterministic
 from vae_lightning.metrics.latents import Score, usage
 from vae_lightning.models import Model
 from vae_lightning.module import TERMS
@@ -19,6 +20,7 @@ from vae_lightning.module import TERMS
 if TYPE_CHECKING:
     from vae_lightning.train import Run
 
+NO_BOUND = "log p(x, z) of codes without noise: no bound on log p(x)"
 SOFT_BOUND = "cross-entropy of grey pixels: not to be put beside a published NLL"
 
 
@@ -132,8 +134,15 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
 
 def bound_name(data: ImageDataModule, model: Model) -> str:
     """What the elbo of a model on some data is: a bound, or only the loss of a script."""
+    if not has_bound(model):
+        return NO_BOUND
     grey = data.binarize == "none"
     return SOFT_BOUND if grey and isinstance(model.likelihood, Bernoulli) else "bound on log p(x)"
+
+
+def has_bound(model: Model) -> bool:
+    """Whether the model's posteriors have densities, so that its elbo and nll are bounds."""
+    return not any(isinstance(part, Deterministic) for part in model.modules())
 
 
 def short(path: str) -> Path:

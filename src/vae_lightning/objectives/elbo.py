@@ -7,6 +7,7 @@ from vae_lightning.checks import at_least
 from vae_lightning.distributions.divergence import rate_per_dimension
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
+from vae_lightning.objectives.requirements import require_density
 from vae_lightning.objectives.schedules import Schedule
 
 
@@ -46,6 +47,7 @@ class ELBO(Objective):
         self.free_bits = free_bits
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        require_density(trace)
         weight = self.schedule.at(step) * self.beta
         if not self.free_bits:
             return torch.add(trace.distortion, trace.rate, alpha=weight).mean(), {}

@@ -1,34 +1,142 @@
-"""The importance-weighted bound."""
+"""The importance-weighted bound, its gradient estimators and its compounds with looser bounds."""
 
 import math
+from typing import Literal
 
+import torch
 from torch import Tensor
 
-from vae_lightning.models.trace import Trace
+from vae_lightning.checks import at_least
+from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
+from vae_lightning.objectives.requirements import require_density, single_layer
+
+# Of a sample's share in the decoder's gradient: below what either float type resolves beside the
+# other shares, far above what is lost when it is multiplied in and divided out again.
+_LEAST_SHARE = 1e-20
 
 
 class ImportanceWeighted(Objective):
-    r"""Minus the importance-weighted bound on log p(x), averaged over images.
+    r"""Minus an importance-weighted bound on log p(x), averaged over images.
 
-    .. math:: \mathcal{L} = -\mathbb{E}_{z_1 \dots z_K \sim q(z|x)}
-              \Big[ \log \frac{1}{K} \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)} \Big]
+    The K samples are dealt into M groups. With :math:`w_s = p(x, z_s) / q(z_s|x)`,
 
-    With one sample this is the ELBO, its rate estimated from the sample; it tightens as K grows.
+    .. math:: \mathcal{L} = -\mathbb{E}_{z_1 \dots z_K \sim q(z|x)} \Big[
+              \frac{\lambda}{K} \sum_s \log w_s + \frac{1 - \lambda}{M} \sum_{m=1}^M
+              \log \frac{M}{K} \sum_{s \in m} w_s \Big]
+
+    One group and no weight of the ELBO give IWAE, several groups MIWAE, a weight CIWAE, and other
+    groups for the encoder PIWAE. With as many groups as samples, or lambda = 1, it is the ELBO, its
+    rate estimated from the samples.
+
+    The gradient is taken by shares. Let :math:`v_s` be the weights normalised within each group.
+    Then :math:`\nabla \mathcal{L} = -\sum_s c_s \nabla \log w_s` with the share
+    :math:`c_s = \lambda / K + (1 - \lambda) v_s / M`. The encoder's part of it falls in two:
+    through the sample, and through the parameters of q at a fixed sample,
+
+    .. math:: \nabla_\phi \log w_s = \frac{\partial \log w_s}{\partial z_s}
+              \frac{\partial z_s}{\partial \phi}
+              - \frac{\partial \log q_\phi(z_s|x)}{\partial \phi}
+
+    `standard` takes both. The expectation of the second is zero where the shares do not depend on
+    the samples; `sticking_the_landing` leaves it out, so that the noise vanishes as q comes to be
+    the true posterior. In a group of several samples the shares do depend on them, and what is
+    left out is not zero: the estimate is biased. Reparameterising that part a second time makes it
+    :math:`\sum_s (v_s^2 - v_s)\, \partial_z \log w_s\, \partial_\phi z_s`, which added to the first
+    part leaves the squares: `dreg`, the doubly reparameterised gradient, unbiased, its shares
+    :math:`\lambda / K + (1 - \lambda) v_s^2 / M` through the sample alone. What is not part of q
+    and reaches the loss otherwise than through the samples, a prior made of posteriors too, takes
+    its gradient by the shares c.
 
     Args:
-        num_samples: K, how many posterior samples are weighed against each other.
+        num_samples: K, how many posterior samples in all.
+        gradient: how the encoder's gradient is estimated.
+        groups: M, into how many bounds of K/M samples each the samples are dealt.
+        encoder_groups: M in the encoder's gradient, where it is to be another; the value of the
+            loss and the decoder's gradient are those of `groups`.
+        elbo_weight: lambda, share of the ELBO in the bound.
 
     Raises:
-        ValueError: `num_samples` below 1.
+        ValueError: `num_samples` below 1, groups that do not divide it, or `elbo_weight` not in
+            [0, 1].
 
     References:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
+        Roeder, Wu and Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators
+        for Variational Inference", 2017.
+        Rainforth, Kosiorek, Le, Maddison, Igl, Wood and Teh, "Tighter Variational Bounds are Not
+        Necessarily Better", 2018 (MIWAE, PIWAE, CIWAE).
+        Tucker, Lawson, Gu and Maddison, "Doubly Reparameterized Gradient Estimators for Monte
+        Carlo Objectives", 2019.
     """
 
-    def __init__(self, num_samples: int) -> None:
+    def __init__(
+        self,
+        num_samples: int,
+        gradient: Literal["standard", "dreg", "sticking_the_landing"],
+        groups: int,
+        encoder_groups: int | None,
+        elbo_weight: float,
+    ) -> None:
         super().__init__(num_samples)
+        for name, count in (("groups", groups), ("encoder_groups", encoder_groups)):
+            if count is None:
+                continue
+            at_least(name, count, 1)
+            if num_samples % count:
+                raise ValueError(f"{name}={count} must divide num_samples={num_samples}")
+        if not 0 <= elbo_weight <= 1:
+            raise ValueError(f"elbo_weight={elbo_weight} is out of range: it must be from 0 to 1")
+        self.gradient = gradient
+        self.groups = groups
+        self.encoder_groups = groups if encoder_groups is None else encoder_groups
+        self.elbo_weight = elbo_weight
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        bound = trace.log_weight.logsumexp(0) - math.log(self.num_samples)  # (B,)
-        return -bound.mean(), {}
+        require_density(trace)
+        if self.gradient == "standard" and self.encoder_groups == self.groups:
+            return -self._bound(trace.log_weight).mean(), {}
+        purpose = f"gradient={self.gradient}" if self.gradient != "standard" else "encoder_groups"
+        latent = single_layer(trace, purpose)
+        if trace.auxiliary:
+            # What is done to the gradient of z would be done to theirs.
+            raise ValueError(
+                f"{purpose} does not go with a model's own losses ({', '.join(trace.auxiliary)}): "
+                "set gradient=standard and encoder_groups=null"
+            )
+        return self._by_shares(trace, latent), {}
+
+    def _bound(self, log_weight: Tensor) -> Tensor:
+        """The bound for each image, (B,), of log-weights (K, B)."""
+        if self.groups == 1:
+            bound = log_weight.logsumexp(0) - math.log(self.num_samples)
+        else:
+            grouped = log_weight.unflatten(0, (self.groups, -1))  # (M, K/M, B)
+            bound = grouped.logsumexp(1).mean(0) - math.log(self.num_samples / self.groups)
+        if not self.elbo_weight:
+            return bound
+        return self.elbo_weight * log_weight.mean(0) + (1 - self.elbo_weight) * bound
+
+    def _by_shares(self, trace: Trace, latent: Latent) -> Tensor:
+        """The value of the bound, with the gradient that the estimator says."""
+        # Not the density that came with a sample: that one does not depend on z as a tensor.
+        log_q = latent.posterior.log_prob(latent.z)  # (K, B)
+        log_weight = trace.log_likelihood + latent.log_p - log_q
+        known = log_weight.detach()
+        shares = self._shares(known, self.groups, 1).clamp_min(_LEAST_SHARE)
+        through_z = self._shares(known, self.encoder_groups, 2 if self.gradient == "dreg" else 1)
+        if latent.z.requires_grad:
+            ratio = (through_z / shares).reshape(*shares.shape, *[1] * (latent.z.dim() - 2))
+            latent.z.register_hook(lambda gradient: gradient * ratio)
+        # Of log q's own parameters the surrogate takes `shares`, whatever they ought to have.
+        direct = through_z if self.gradient == "standard" else torch.zeros_like(shares)
+        at_fixed_z = latent.posterior.log_prob(latent.z.detach())
+        surrogate = ((direct - shares) * at_fixed_z - shares * log_weight).sum(0).mean()
+        return surrogate - surrogate.detach() - self._bound(known).mean()
+
+    def _shares(self, log_weight: Tensor, groups: int, power: int) -> Tensor:
+        """Each sample's share, (K, B), in a gradient with weights of some power in each group."""
+        grouped = log_weight.unflatten(0, (groups, -1))  # (M, K/M, B)
+        normalised = grouped.softmax(1).flatten(0, 1)
+        in_bound = normalised**power * ((1 - self.elbo_weight) / groups)
+        return in_bound + self.elbo_weight / self.num_samples

@@ -1,0 +1,83 @@
+"""The ELBO, and the covariance of the latents held near the identity: DIP-VAE."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vae_lightning.checks import at_least
+from vae_lightning.models.trace import Trace
+from vae_lightning.objectives.objective import Objective
+from vae_lightning.objectives.requirements import require_density, single_layer
+
+
+class MomentMatching(Objective):
+    r"""Minus the ELBO, and how far a covariance over the images is from the identity.
+
+    .. math:: \mathcal{L} = -\mathrm{ELBO} + \lambda_o \sum_{i \ne j} \Sigma_{ij}^2
+              + \lambda_d \sum_i (\Sigma_{ii} - 1)^2
+
+    where :math:`\Sigma` is the covariance of the posterior means (DIP-VAE-I), or of the aggregate
+    posterior (DIP-VAE-II), which by the law of total variance is that of the means plus the mean of
+    the posterior variances:
+
+    .. math:: \mathrm{Cov}_{q(z)}[z] = \mathrm{Cov}_x[\mu(x)]
+              + \mathbb{E}_x[\operatorname{diag} \sigma^2(x)]
+
+    The batch is taken for the whole, so sums over it are divided by B. With both weights at 0 this
+    is the ELBO.
+
+    Args:
+        num_samples: K, how many posterior samples estimate the ELBO's expectation.
+        covariance_of: whose covariance: the posterior `means`, or the `latents` themselves.
+        diagonal_weight: lambda_d.
+        off_diagonal_weight: lambda_o.
+
+    Raises:
+        ValueError: `num_samples` below 1, or a weight below 0.
+
+    References:
+        Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts
+        from Unlabeled Observations", 2018.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        covariance_of: Literal["means", "latents"],
+        diagonal_weight: float,
+        off_diagonal_weight: float,
+    ) -> None:
+        super().__init__(num_samples)
+        at_least("diagonal_weight", diagonal_weight, 0)
+        at_least("off_diagonal_weight", off_diagonal_weight, 0)
+        self.covariance_of = covariance_of
+        self.diagonal_weight = diagonal_weight
+        self.off_diagonal_weight = off_diagonal_weight
+
+    def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        require_density(trace)
+        posterior = single_layer(trace, "moment matching").posterior
+        try:
+            covariance = covariance_over_images(posterior.mean.flatten(1))
+            if self.covariance_of == "latents":
+                covariance = covariance + posterior.variance.flatten(1).mean(0).diag()
+        except NotImplementedError as error:
+            raise ValueError(
+                "moment matching needs a posterior whose mean and variance are known: choose "
+                "model/posterior=diagonal_normal, or objective=mmd"
+            ) from error
+        diagonal = covariance.diagonal()
+        off_diagonal = (covariance - diagonal.diag()).square().sum()
+        spread = (diagonal - 1).square().sum()
+        penalty = self.diagonal_weight * spread + self.off_diagonal_weight * off_diagonal
+        return penalty - trace.elbo.mean(), {"moment_matching": penalty.detach()}
+
+
+def covariance_over_images(vectors: Tensor) -> Tensor:
+    """The covariance of the dimensions, the rows taken for all there are.
+
+    Shape:
+        vectors (B, D); returns (D, D).
+    """
+    return torch.cov(vectors.T, correction=0).reshape(vectors.shape[1], vectors.shape[1])

@@ -1,0 +1,60 @@
+"""What an objective can ask of a trace; each refusal says what would do instead."""
+
+from torch.distributions import Distribution, Independent
+
+from vae_lightning.distributions.point_mass import PointMass
+from vae_lightning.models.trace import Latent, Trace
+
+
+def require_density(trace: Trace) -> None:
+    """Check that the posteriors have densities, without which there is no rate and no bound.
+
+    Raises:
+        ValueError: one is a point mass.
+    """
+    if any(isinstance(latent.posterior, PointMass) for latent in trace.latents):
+        raise ValueError(
+            "a deterministic posterior has no density, so that there is no bound on log p(x): "
+            "choose objective=autoencoder, objective=mmd with objective.rate_weight=0, or another "
+            "model/posterior"
+        )
+
+
+def single_layer(trace: Trace, purpose: str) -> Latent:
+    """The one stochastic layer of a model that has no more.
+
+    Args:
+        trace: of the model.
+        purpose: what needs it to be one, as the beginning of a sentence.
+
+    Raises:
+        ValueError: there are several.
+    """
+    if len(trace.latents) != 1:
+        raise ValueError(
+            f"{purpose} is defined for one stochastic layer, not {len(trace.latents)}: "
+            "choose model=vae, or objective=elbo"
+        )
+    return trace.latents[0]
+
+
+def dimensions(distribution: Distribution, place: str) -> Distribution:
+    """The dimensions' own distributions, where they are independent.
+
+    Args:
+        distribution: of event shape (D,).
+        place: `posterior` or `prior`, for the message.
+
+    Shape:
+        returns batch shape (*batch, D), event shape ().
+
+    Raises:
+        ValueError: they are not independent.
+    """
+    if isinstance(distribution, Independent) and not distribution.base_dist.event_shape:
+        return distribution.base_dist
+    usual = {"posterior": "diagonal_normal", "prior": "standard_normal"}[place]
+    raise ValueError(
+        f"the objective needs a {place} with independent dimensions: choose "
+        f"model/{place}={usual}, or objective=elbo"
+    )

@@ -1,0 +1,106 @@
+"""The ELBO with its rate in three parts, each with a weight: the beta-TCVAE."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vae_lightning.checks import at_least
+from vae_lightning.models.trace import Trace
+from vae_lightning.objectives.objective import Objective
+from vae_lightning.objectives.requirements import dimensions, require_density, single_layer
+from vae_lightning.seeing import SeesData, TrainingImages
+
+
+class TotalCorrelation(SeesData, Objective):
+    r"""Distortion, and the weighted parts of the rate.
+
+    .. math:: \mathcal{L} = \mathbb{E}_{q(z|x)} [-\log p(x|z)] + \alpha\, I(x; z)
+              + \beta\, \mathrm{KL}\Big(q(z) \,\Big\|\, \prod_j q(z_j)\Big)
+              + \gamma \sum_j \mathrm{KL}(q(z_j) \,\|\, p(z_j))
+
+    with the aggregate posterior of the N training images, :math:`q(z) = \frac{1}{N} \sum_{i=1}^N
+    q(z|x_i)`. In terms of the samples the three are the means of :math:`\log q(z|x) - \log q(z)`,
+    :math:`\log q(z) - \sum_j \log q(z_j)` and :math:`\sum_j \log q(z_j) - \log p(z)`. Whatever
+    stands for q(z), they add up to the sampled rate, so that all weights at 1 give the ELBO.
+
+    A batch of B images stands for the N as follows. Let z be drawn for image n of the batch. The
+    sum over i falls into the term of n itself, which is known, and N - 1 others. The B - 1 other
+    images of the batch are drawn from those N - 1 at random and without return, so their mean
+    density, times N - 1, is an unbiased estimate of the others' sum:
+
+    .. math:: q(z) \approx \frac{1}{N}\, q(z|x_n)
+              + \frac{N - 1}{N}\, \frac{1}{B - 1} \sum_{m \ne n} q(z|x_m)
+
+    In a matrix with a row for the image that a sample is of, and a column for the image that its
+    density is taken under, this is 1/N on the diagonal and (N - 1) / (N (B - 1)) elsewhere: each
+    row sums to 1, and the estimated mutual information never exceeds log N. The weights are of
+    whole images: they enter the density of z once, not once for each dimension, and the density of
+    each z_j once. The paper gives one of the others a weight of its own; this is the mean over
+    which one that is. The logarithm makes the estimate of each part a biased one. An image that is
+    alone in its batch stands for all, but for the factor 1/N.
+
+    Args:
+        num_samples: K, how many posterior samples estimate the expectations.
+        alpha: weight of the mutual information.
+        beta: weight of the total correlation.
+        gamma: weight of the dimension-wise KL.
+
+    Attributes:
+        num_images: N; before training has started 0, for which the batch stands by itself.
+
+    Raises:
+        ValueError: `num_samples` below 1, or a weight below 0.
+
+    References:
+        Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational
+        Autoencoders", 2018.
+    """
+
+    num_images: Tensor
+
+    def __init__(self, num_samples: int, alpha: float, beta: float, gamma: float) -> None:
+        super().__init__(num_samples)
+        for name, weight in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
+            at_least(name, weight, 0)
+        self.alpha = alpha
+        self.beta = beta
+        self.gamma = gamma
+        # Not an integer: averaged weights average buffers too, and would round it down each time.
+        self.register_buffer("num_images", torch.zeros(()))
+
+    @torch.no_grad()
+    def see(self, data: TrainingImages) -> None:
+        self.num_images.fill_(data.num_images["train"])
+
+    def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        require_density(trace)
+        latent = single_layer(trace, "total correlation")
+        posterior = dimensions(latent.posterior, "posterior")
+        dimensions(latent.prior, "prior")
+        # A row for the image that a sample is of, a column for the image it is scored under.
+        each = posterior.log_prob(latent.z.unsqueeze(2))  # (K, B, B, D)
+        log_weights = self._log_weights(each.shape[1], each)  # (B, B)
+        log_aggregate = (each.sum(-1) + log_weights).logsumexp(2)  # (K, B)
+        log_marginals = (each + log_weights.unsqueeze(-1)).logsumexp(2).sum(-1)  # (K, B)
+        mutual_information = (latent.log_q - log_aggregate).mean()
+        total_correlation = (log_aggregate - log_marginals).mean()
+        dimension_wise = (log_marginals - latent.log_p).mean()
+        loss = (
+            trace.distortion.mean()
+            + self.alpha * mutual_information
+            + self.beta * total_correlation
+            + self.gamma * dimension_wise
+        )
+        return loss, {
+            "mutual_information": mutual_information.detach(),
+            "total_correlation": total_correlation.detach(),
+            "dimension_wise_kl": dimension_wise.detach(),
+        }
+
+    def _log_weights(self, batch_size: int, like: Tensor) -> Tensor:
+        """Logarithms of what each image of a batch stands for, (B, B), in the type of `like`."""
+        total = self.num_images.to(like).clamp_min(batch_size)
+        others = torch.log((total - 1) / total) - math.log(max(1, batch_size - 1))
+        is_own = torch.eye(batch_size, dtype=torch.bool, device=like.device)
+        return torch.where(is_own, -total.log(), others)
