@@ -20,6 +20,8 @@ NEIGHBORS = 5
 
 # Images encoded at a time. Their samples are drawn together, so it is part of what a seed means.
 _ENCODED = 1000
+# Samples of each layer over which a layer that depends on them is averaged; even.
+_AVERAGED = 8
 # Samples scored at a time: few enough that log-densities stay in the processor's cache.
 _SCORED = 8
 
@@ -39,22 +41,29 @@ def active_units(posterior_means: Tensor) -> int:
     .. math:: \#\{j : \mathrm{Var}_x(\mathbb{E}_{q(z|x)}[z_j]) > 0.01\}
 
     Args:
-        posterior_means: the posterior's mean for each image.
+        posterior_means: the posterior's mean for each image; given each of K samples of another
+            layer, where it depends on them. Two halves of these are independent estimates of the
+            mean over them, so that their covariance over the images has no part that is noise.
 
     Shape:
-        posterior_means: (N, D).
+        posterior_means: (N, D), or (K, N, D), K even.
 
     References:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
     """
-    return int((posterior_means.var(0, correction=0) > ACTIVE_VARIANCE).sum())
+    if posterior_means.dim() == 2:
+        variance = posterior_means.var(0, correction=0)
+    else:
+        one, other = (half.mean(0) for half in posterior_means.chunk(2))  # (N, D)
+        variance = ((one - one.mean(0)) * (other - other.mean(0))).mean(0)
+    return int((variance > ACTIVE_VARIANCE).sum())
 
 
 @torch.no_grad()
 def inferred(
-    model: LatentVariableModel, images: Tensor, labels: Tensor | None
+    model: LatentVariableModel, images: Tensor, labels: Tensor | None, num_samples: int = 1
 ) -> list[Sequence[Latent]]:
-    """The stochastic layers with one sample for each image, of a thousand images at a time.
+    """The stochastic layers with K samples for each image, of a thousand images at a time.
 
     Shape:
         images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None where the model needs none.
@@ -62,7 +71,8 @@ def inferred(
     starts = range(0, len(images), _ENCODED)
     parts = [slice(start, start + _ENCODED) for start in starts]
     return [
-        model.infer(images[part], 1, None if labels is None else labels[part]) for part in parts
+        model.infer(images[part], num_samples, None if labels is None else labels[part])
+        for part in parts
     ]
 
 
@@ -89,13 +99,15 @@ def usage(model: LatentVariableModel, images: Tensor, labels: Tensor | None) -> 
         images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None where the model needs none.
 
     Returns:
-        `active_units`; of several stochastic layers also `active_units_per_layer`; and where
-        posterior and prior factorise over the dimensions, `rate_per_dimension`, in nats: the means
-        over the images, one for each dimension, layer by layer.
+        `active_units`; of several stochastic layers also `active_units_per_layer`; and where the
+        posterior and prior of every layer factorise over the dimensions, `rate_per_dimension`, in
+        nats: the means over the images, one for each dimension, layer by layer.
     """
     parts = inferred(model, images, labels)
+    if len(parts[0]) > 1:
+        parts = inferred(model, images, labels, _AVERAGED)
     layers = list(zip(*parts, strict=True))
-    counts = [active_units(torch.cat([latent.mean for latent in layer])) for layer in layers]
+    counts = [active_units(torch.cat(_means(layer), dim=-2)) for layer in layers]
     scores: dict[str, Score] = {"active_units": float(sum(counts))}
     if len(counts) > 1:
         scores["active_units_per_layer"] = [float(count) for count in counts]
@@ -105,9 +117,10 @@ def usage(model: LatentVariableModel, images: Tensor, labels: Tensor | None) -> 
     means: list[float] = []
     for layer_rates in rates:
         known = [rate.flatten(0, -2) for rate in layer_rates if rate is not None]
-        means += torch.cat(known).mean(0).tolist() if known else []
-    if means:
-        scores["rate_per_dimension"] = means
+        if not known:
+            return scores
+        means += torch.cat(known).mean(0).tolist()
+    scores["rate_per_dimension"] = means
     return scores
 
 
@@ -224,6 +237,12 @@ def probe_accuracy(
         name: float(probe.fit(train, train_targets).score(test, test_targets))
         for name, probe in probes.items()
     }
+
+
+def _means(layer: Sequence[Latent]) -> list[Tensor]:
+    """The posteriors' means, (B, D), or (K, B, D) where they depend on another layer's samples."""
+    posteriors = [latent.posterior for latent in layer]
+    return [posterior.mean.flatten(len(posterior.batch_shape)) for posterior in posteriors]
 
 
 def _log_aggregate(posteriors: list[Distribution], z: Tensor) -> tuple[Tensor, Tensor]:

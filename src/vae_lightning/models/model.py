@@ -1,18 +1,26 @@
 """What every model can do, whatever it is composed of."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vae_lightning.checks import all_at_least
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.models.trace import Latent, Trace
 
+Initialization = Literal["torch", "glorot_uniform"]
+
 
 class Model(nn.Module, ABC):
     """A generative model of images, with an encoder.
+
+    With classes it models p(x|y): the encoder sees a learned picture of the label beside the
+    image, and the decoder the label beside the latents.
 
     Args:
         image_shape: (C, H, W).
@@ -20,6 +28,7 @@ class Model(nn.Module, ABC):
 
     Attributes:
         likelihood: the head that makes p(x|z).
+        seen_shape: of what the encoder sees, (C, H, W), or (C + 1, H, W) with the label's picture.
 
     Raises:
         ValueError: an image shape that is not three sizes of at least 1, or no classes.
@@ -36,6 +45,12 @@ class Model(nn.Module, ABC):
             raise ValueError("num_classes=0: the data has no labels to condition on; use model=vae")
         self.image_shape = tuple(image_shape)
         self.num_classes = num_classes
+        self.seen_shape = self.image_shape
+        self.label_picture = None
+        if num_classes is not None:
+            channels, *size = self.image_shape
+            self.seen_shape = (channels + 1, *size)
+            self.label_picture = nn.Embedding(num_classes, math.prod(size))
 
     @abstractmethod
     def forward(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
@@ -75,3 +90,38 @@ class Model(nn.Module, ABC):
         if self.num_classes is None:
             return None
         return torch.arange(count, device=device) % self.num_classes
+
+    def initialize(self, initialization: Initialization) -> None:
+        """Draw the weights of the linear layers anew.
+
+        Args:
+            initialization: `torch` keeps what torch does; `glorot_uniform` draws weights after
+                Glorot and Bengio (2010) and sets biases to zero.
+        """
+        if initialization == "glorot_uniform":
+            for part in self.modules():
+                if isinstance(part, nn.Linear):
+                    nn.init.xavier_uniform_(part.weight)
+                    nn.init.zeros_(part.bias)
+
+    def beside_image(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """What the encoder sees: the image, and the picture of its label where there are classes.
+
+        Shape:
+            x (B, C, H, W); labels int64 (B,); returns (B, *seen_shape).
+        """
+        if self.label_picture is None:
+            return x
+        picture = self.label_picture(labels).unflatten(1, (1, *self.image_shape[1:]))
+        return torch.cat([x, picture], dim=1)
+
+    def beside_latents(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """What the decoder sees: the latents, and the label where there are classes.
+
+        Shape:
+            z (..., B, D); labels int64 (B,); returns (..., B, D), or (..., B, D + num_classes).
+        """
+        if self.num_classes is None or labels is None:
+            return z
+        label = F.one_hot(labels, self.num_classes).to(z.dtype)
+        return torch.cat([z, label.expand(*z.shape[:-1], -1)], dim=-1)

@@ -1,13 +1,10 @@
 """The variational autoencoder with one stochastic layer."""
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn import functional as F
 
 from vae_lightning.checks import at_least
 from vae_lightning.distributions.divergence import draw
@@ -15,7 +12,7 @@ from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
 from vae_lightning.distributions.spaces import check_same_space
-from vae_lightning.models.model import Model
+from vae_lightning.models.model import Initialization, Model
 from vae_lightning.models.trace import Latent, Trace
 
 
@@ -23,9 +20,6 @@ class VAE(Model):
     r"""Encoder, posterior, prior, decoder and likelihood, put together.
 
     .. math:: \log p(x) \ge \mathbb{E}_{q(z|x)} [\log p(x|z)] - \mathrm{KL}(q(z|x) \,\|\, p(z))
-
-    With classes it models p(x|y): the encoder sees a learned picture of the label beside the
-    image, and the decoder the label beside the latents.
 
     The parts come as factories: each is called here with the sizes that its place asks for, so no
     size is given twice.
@@ -38,8 +32,7 @@ class VAE(Model):
         prior: makes p(z), from `latent_dim`.
         decoder: makes the network from latents to features, from `latent_dim`.
         likelihood: makes the head to p(x|z), from `in_features` and `image_shape`.
-        initialization: of the linear layers: `torch` keeps what torch does; `glorot_uniform` draws
-            weights after Glorot and Bengio (2010) and sets biases to zero.
+        initialization: of the linear layers; see `Model.initialize`.
         num_classes: how many classes the model is conditional on; None without labels.
 
     Raises:
@@ -63,18 +56,13 @@ class VAE(Model):
         prior: Callable[..., Prior],
         decoder: Callable[..., nn.Module],
         likelihood: Callable[..., Likelihood],
-        initialization: Literal["torch", "glorot_uniform"],
+        initialization: Initialization,
         num_classes: int | None,
     ) -> None:
         super().__init__(image_shape, num_classes)
         at_least("latent_dim", latent_dim, 1)
         self.latent_dim = latent_dim
-        channels, *size = self.image_shape
-        seen = self.image_shape if num_classes is None else (channels + 1, *size)
-        self.label_picture = None
-        if num_classes is not None:
-            self.label_picture = nn.Embedding(num_classes, math.prod(size))
-        self.encoder = encoder(image_shape=seen)
+        self.encoder = encoder(image_shape=self.seen_shape)
         self.posterior = posterior(in_features=self.encoder.out_features, latent_dim=latent_dim)
         self.prior = prior(latent_dim=latent_dim)
         check_same_space(self.posterior.space, self.prior.space)
@@ -82,11 +70,7 @@ class VAE(Model):
         self.likelihood = likelihood(
             in_features=self.decoder.out_features, image_shape=self.image_shape
         )
-        if initialization == "glorot_uniform":
-            for part in self.modules():
-                if isinstance(part, nn.Linear):
-                    nn.init.xavier_uniform_(part.weight)
-                    nn.init.zeros_(part.bias)
+        self.initialize(initialization)
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
         """Infer q(z|x), or q(z|x, y).
@@ -94,10 +78,7 @@ class VAE(Model):
         Shape:
             x (B, C, H, W) in [0, 1]; labels int64 (B,); returns batch shape (B,), event shape (D,).
         """
-        if self.label_picture is not None:
-            picture = self.label_picture(labels).unflatten(1, (1, *self.image_shape[1:]))
-            x = torch.cat([x, picture], dim=1)
-        return self.posterior(self.encoder(x))
+        return self.posterior(self.encoder(self.beside_image(x, labels)))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Distribution:
         """Predict p(x|z), or p(x|z, y); its `mean` is the picture to show.
@@ -105,10 +86,7 @@ class VAE(Model):
         Shape:
             z (..., B, D); labels int64 (B,); returns batch shape (..., B), event shape (C, H, W).
         """
-        if self.num_classes is not None and labels is not None:
-            label = F.one_hot(labels, self.num_classes).to(z.dtype)
-            z = torch.cat([z, label.expand(*z.shape[:-1], -1)], dim=-1)
-        return self.likelihood(self.decoder(z))
+        return self.likelihood(self.decoder(self.beside_latents(z, labels)))
 
     def prior_distribution(self) -> Distribution:
         """p(z): batch shape (), event shape (D,)."""
