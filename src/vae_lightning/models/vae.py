@@ -38,8 +38,8 @@ class VAE(Model):
         prior: makes p(z), from `latent_dim`.
         decoder: makes the network from latents to features, from `latent_dim`.
         likelihood: makes the head to p(x|z), from `in_features` and `image_shape`.
-        initialization: of the linear layers: `torch` keeps what torch does; `glorot_uniform` draws
-            weights after Glorot and Bengio (2010) and sets biases to zero.
+        initialization: of linear layers and convolutions: `torch` keeps what torch does;
+            `glorot_uniform` draws weights after Glorot and Bengio (2010) and sets biases to zero.
         num_classes: how many classes the model is conditional on; None without labels.
 
     Raises:
@@ -84,9 +84,10 @@ class VAE(Model):
         )
         if initialization == "glorot_uniform":
             for part in self.modules():
-                if isinstance(part, nn.Linear):
+                if isinstance(part, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                     nn.init.xavier_uniform_(part.weight)
-                    nn.init.zeros_(part.bias)
+                    if part.bias is not None:
+                        nn.init.zeros_(part.bias)
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
         """Infer q(z|x), or q(z|x, y).
