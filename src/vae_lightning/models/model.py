@@ -92,7 +92,7 @@ class Model(nn.Module, ABC):
         return torch.arange(count, device=device) % self.num_classes
 
     def initialize(self, initialization: Initialization) -> None:
-        """Draw the weights of the linear layers anew.
+        """Draw the weights of linear layers and convolutions anew.
 
         Args:
             initialization: `torch` keeps what torch does; `glorot_uniform` draws weights after
@@ -100,9 +100,10 @@ class Model(nn.Module, ABC):
         """
         if initialization == "glorot_uniform":
             for part in self.modules():
-                if isinstance(part, nn.Linear):
+                if isinstance(part, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                     nn.init.xavier_uniform_(part.weight)
-                    nn.init.zeros_(part.bias)
+                    if part.bias is not None:
+                        nn.init.zeros_(part.bias)
 
     def beside_image(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """What the encoder sees: the image, and the picture of its label where there are classes.

@@ -1,32 +1,20 @@
 """Fully connected encoder and decoder."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Literal
 
 from torch import Tensor, nn
 
 from vae_lightning.checks import all_at_least
-
-Activation = Literal["elu", "gelu", "leaky_relu", "relu", "silu", "softplus", "tanh"]
-
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "leaky_relu": nn.LeakyReLU,
-    "relu": partial(nn.ReLU, inplace=True),
-    "silu": nn.SiLU,
-    "softplus": nn.Softplus,
-    "tanh": nn.Tanh,
-}
+from vae_lightning.networks.layers import Activation, InputRange, activated
 
 
 def _dense(widths: Sequence[int], activation: Activation) -> nn.Sequential:
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
-        layers += [nn.Linear(fan_in, fan_out), _ACTIVATIONS[activation]()]
+        layers += activated(partial(nn.Linear, fan_in), fan_out, activation, dim=-1)
     return nn.Sequential(*layers)
 
 
@@ -36,7 +24,7 @@ class MLPEncoder(nn.Module):
     Args:
         image_shape: (C, H, W).
         hidden: width of each hidden layer, from the image inwards; empty for a linear encoder.
-        activation: name of the function after each hidden layer.
+        activation: name of the function after each hidden layer, or `gated`.
         input_range: what the pixels, in [0, 1], are mapped to before the first layer.
 
     Attributes:
@@ -58,45 +46,45 @@ class MLPEncoder(nn.Module):
     ) -> None:
         super().__init__()
         all_at_least("hidden", hidden, 1)
-        if len(input_range) != 2 or input_range[0] == input_range[1]:
-            raise ValueError(f"input_range={list(input_range)} must be two different numbers")
-        self.low, self.high = input_range
+        self.input_range = InputRange(input_range)
         widths = [math.prod(image_shape), *hidden]
         self.layers = _dense(widths, activation)
         self.out_features = widths[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        pixels = x.flatten(1)  # (B, C*H*W)
-        if (self.low, self.high) != (0, 1):
-            pixels = self.low + (self.high - self.low) * pixels
-        return self.layers(pixels)
+        return self.layers(self.input_range(x.flatten(1)))
 
 
 class MLPDecoder(nn.Module):
     """Dense layers from latents to features; the likelihood makes pixels of them.
 
     Args:
-        latent_dim: D, number of latent dimensions.
+        latent_dim: D, number of latent dimensions; or (E, h, w) for latent maps.
         hidden: width of each hidden layer, from the latents outwards; empty for a linear decoder.
-        activation: name of the function after each hidden layer.
+        activation: name of the function after each hidden layer, or `gated`.
 
     Attributes:
         out_features: F, width of the last hidden layer.
 
     Shape:
-        z (..., D); returns (..., F).
+        z (..., D) or (..., E, h, w); returns (..., F).
 
     Raises:
         ValueError: a width below 1.
     """
 
-    def __init__(self, latent_dim: int, hidden: Sequence[int], activation: Activation) -> None:
+    def __init__(
+        self, latent_dim: int | Sequence[int], hidden: Sequence[int], activation: Activation
+    ) -> None:
         super().__init__()
         all_at_least("hidden", hidden, 1)
-        widths = [latent_dim, *hidden]
+        shape = [latent_dim] if isinstance(latent_dim, int) else latent_dim
+        self.latent_axes = len(shape)
+        widths = [math.prod(shape), *hidden]
         self.layers = _dense(widths, activation)
         self.out_features = widths[-1]
 
     def forward(self, z: Tensor) -> Tensor:
+        z = z.flatten(-self.latent_axes)
         rows = z.reshape(-1, z.shape[-1])  # one matrix product, whatever stands in front
         return self.layers(rows).reshape(*z.shape[:-1], self.out_features)
