@@ -1,0 +1,125 @@
+"""Every posterior with every prior, likelihood and objective: a step, a save, a load, samples."""
+
+import copy
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tiny import options
+from vae_lightning.config import compose, instantiate, to_container
+from vae_lightning.models import VAE
+from vae_lightning.objectives import Objective
+
+# Small enough that the whole grid takes less than two minutes.
+SMALL = {
+    "latent_dim": 4,
+    "image_shape": [1, 4, 4],
+    "hidden": [6],
+    "channels": [4],
+    "num_components": 3,
+    "categories": 2,
+    "bins": 3,
+    "transforms": 1,
+    "width": 4,
+}
+# What has no meaning, with a word of the reason that is given.
+REFUSED = {
+    "total_correlation": "factorise",
+    "autoencoder": "deterministic",
+}
+
+
+def small(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: SMALL[key] if key in SMALL and key in node else small(value)
+            for key, value in node.items()
+        }
+    return node
+
+
+@cache
+def option(group: str, name: str) -> dict[str, Any]:
+    """What the configuration holds for an option, in small."""
+    fitting = {  # parts that another part's defaults must not refuse
+        "model/posterior": [],
+        "model/prior": [],
+    }.get(group, [])
+    config = to_container(compose("train", [f"{group}={name}", "paths.run_dir=unused", *fitting]))
+    node = config
+    for key in group.split("/"):
+        node = node[key]
+    return dict(small(node))
+
+
+def model_of(posterior: str, prior: str, likelihood: str) -> VAE:
+    node = small(copy.deepcopy(option("model", "vae")))
+    node["posterior"] = option("model/posterior", posterior)
+    node["prior"] = option("model/prior", prior)
+    node["likelihood"] = option("model/likelihood", likelihood)
+    model = instantiate(node, "model")
+    assert isinstance(model, VAE)
+    return model
+
+
+def objective_of(name: str) -> Objective:
+    objective = instantiate(option("objective", name), "objective")
+    assert isinstance(objective, Objective)
+    return objective
+
+
+def spaces(group: str) -> dict[str, str | None]:
+    from vae_lightning.config import _locate
+
+    return {
+        name: _locate(option(group, name)["_target_"], name).space for name in options(group)
+    }
+
+
+PAIRS = [
+    (posterior, prior)
+    for posterior, space in spaces("model/posterior").items()
+    for prior, place in spaces("model/prior").items()
+    if place in (space, None)
+]
+
+
+@pytest.mark.parametrize("objective_name", options("objective"))
+@pytest.mark.parametrize(("posterior", "prior"), PAIRS)
+def test_a_combination_trains_saves_loads_and_samples(
+    posterior: str, prior: str, objective_name: str
+) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(5, 1, 4, 4)
+    for likelihood in options("model/likelihood"):
+        model = model_of(posterior, prior, likelihood)
+        objective = objective_of(objective_name)
+        loss, error = None, None
+        try:
+            loss, _ = objective(model(x, objective.num_samples), 1000)
+        except ValueError as refusal:
+            error = str(refusal)
+        if error is not None:
+            assert "choose" in error or "needs" in error, error
+            return
+        assert loss is not None
+        assert loss.isfinite()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name, parameter in model.named_parameters():
+            gradient = parameter.grad
+            assert gradient is not None, f"{name} with {likelihood}"
+            assert gradient.isfinite().all(), f"{name} with {likelihood}"
+        torch.optim.SGD(model.parameters(), lr=1e-3).step()
+        again = model_of(posterior, prior, likelihood)
+        again.load_state_dict(model.state_dict())
+        assert torch.equal(sampled(again), sampled(model))
+        assert sampled(model).shape == (3, 1, 4, 4)
+        assert sampled(model).isfinite().all()
+
+
+def sampled(model: VAE) -> Tensor:
+    torch.manual_seed(1)
+    return model.eval().sample(3)
