@@ -174,7 +174,7 @@ def test_squared_discrepancy_of_shifted_normals_is_the_closed_form() -> None:
     alike = (1 + 4 / width) ** -1.5
     exact = 2 * alike * (1 - math.exp(-shift.square().sum().item() / (width + 4)))
     standard_error = estimates.std() / math.sqrt(len(estimates))
-    assert standard_error < 0.01 * exact
+    assert standard_error < 0.02 * exact
     assert (estimates.mean() - exact).abs() < 4 * standard_error
 
 
@@ -192,7 +192,7 @@ def test_weights_are_of_the_rate_and_the_discrepancy_from_the_prior() -> None:
     torch.manual_seed(0)
     trace = trace_of(torch.randn(6, 3).double() + 2, 0.5, num_samples=4)
     torch.manual_seed(1)
-    drawn = torch.randn(4, 6, 3).double()
+    drawn = trace.latents[0].prior.sample(torch.Size((4, 6)))
     torch.manual_seed(1)
     objective = MMD(4, 0.5, 7.0, "inverse_multiquadratic", [0.2, 1.0])
     loss, parts = objective(trace, 0)
@@ -249,7 +249,8 @@ def test_penalty_is_of_squared_differences_from_the_identity() -> None:
 
 def test_covariance_of_the_latents_is_that_of_their_samples() -> None:
     torch.manual_seed(0)
-    trace = trace_of(torch.randn(5, 2).double(), torch.rand(5, 2).double() + 0.2, 100_000)
+    mean = torch.randn(5, 2).double() @ torch.tensor([[1.0, 2.0], [0.0, 1.0]]).double()
+    trace = trace_of(mean, torch.rand(5, 2).double() + 0.2, 100_000)
     sampled = covariance_over_images(trace.latents[0].z.flatten(0, 1))
     away = (sampled - torch.eye(2)).square()
     diagonal, off_diagonal = away.diagonal().sum().item(), (away.sum() - away.trace()).item()
