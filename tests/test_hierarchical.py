@@ -12,7 +12,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 from tiny import SIZE, head, tiny_data, tiny_module, tiny_trainer
 from vae_lightning.checkpoint import load
-from vae_lightning.config import compose, to_container
+from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.distributions.dependent import DependsOnSample
 from vae_lightning.distributions.likelihoods.bernoulli import Bernoulli
 from vae_lightning.distributions.likelihoods.normal import Normal as NormalLikelihood
@@ -485,8 +485,6 @@ def test_a_saved_model_loads(tmp_path: Path) -> None:
             ],
         )
     )
-    from vae_lightning.config import instantiate
-
     model = instantiate(config["model"], "model")
     module = tiny_module(model, lr=0.01, config=config)
     trainer = tiny_trainer(tmp_path)
