@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vae_lightning.checkpoint import read
 from vae_lightning.data import ImageDataModule
-from vae_lightning.distributions.likelihoods.bernoulli import Bernoulli
+from vae_lightning.distributions.likelihoods.likelihood import Likelihood, Measure
 from vae_lightning.metrics.latents import Score, usage
 from vae_lightning.models import Model
 from vae_lightning.module import TERMS
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from vae_lightning.train import Run
 
 SOFT_BOUND = "cross-entropy of grey pixels: not to be put beside a published NLL"
+BOUNDS: dict[Measure, str] = {
+    "binary": "bound on log p(x)",
+    "discrete": "bound on log p(x), a probability of images of 256 grey values",
+    "density": "bound on a log-density, which may be above 0: to be compared with densities only",
+}
 
 
 def introduce(run: "Run") -> None:
@@ -132,8 +137,8 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
 
 def bound_name(data: ImageDataModule, model: Model) -> str:
     """What the elbo of a model on some data is: a bound, or only the loss of a script."""
-    grey = data.binarize == "none"
-    return SOFT_BOUND if grey and isinstance(model.likelihood, Bernoulli) else "bound on log p(x)"
+    measure = cast(Likelihood, model.likelihood).measure
+    return SOFT_BOUND if measure == "binary" and data.binarize == "none" else BOUNDS[measure]
 
 
 def short(path: str) -> Path:
