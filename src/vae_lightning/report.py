@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vae_lightning.checkpoint import read
 from vae_lightning.data import ImageDataModule
-from vae_lightning.distributions.likelihoods.bernoulli import Bernoulli
+from vae_lightning.distributions.likelihoods.likelihood import Measure
 from vae_lightning.distributions.posteriors.deterministic import Deterministic
 from vae_lightning.metrics.latents import Score, usage
 from vae_lightning.models import Model
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 NO_BOUND = "log p(x, z) of codes without noise: no bound on log p(x)"
 SOFT_BOUND = "cross-entropy of grey pixels: not to be put beside a published NLL"
+BOUNDS: dict[Measure, str] = {
+    "binary": "bound on log p(x)",
+    "discrete": "bound on log p(x), a probability of images of 256 grey values",
+    "density": "bound on a log-density, which may be above 0: to be compared with densities only",
+}
 
 
 def introduce(run: "Run") -> None:
@@ -136,8 +141,8 @@ def bound_name(data: ImageDataModule, model: Model) -> str:
     """What the elbo of a model on some data is: a bound, or only the loss of a script."""
     if not has_bound(model):
         return NO_BOUND
-    grey = data.binarize == "none"
-    return SOFT_BOUND if grey and isinstance(model.likelihood, Bernoulli) else "bound on log p(x)"
+    measure = model.likelihood.measure
+    return SOFT_BOUND if measure == "binary" and data.binarize == "none" else BOUNDS[measure]
 
 
 def has_bound(model: Model) -> bool:

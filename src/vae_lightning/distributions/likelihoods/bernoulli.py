@@ -20,6 +20,8 @@ class Bernoulli(Likelihood):
     image, so not comparable with an NLL of binary images.
     """
 
+    measure = "binary"
+
     def bias_of(self, mean: Tensor) -> Tensor:
         # A pixel that is always off would ask for a bias without end.
         return torch.logit(mean, eps=1e-3)

@@ -2,12 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vae_lightning.distributions.heads import pixel_head
 from vae_lightning.seeing import SeesData, TrainingImages
+
+# What exp(log p(x|z)) is: a probability of images of zeros and ones, which for grey pixels is none;
+# a probability of images of 256 grey values; a density of images in units of [0, 1].
+Measure = Literal["binary", "discrete", "density"]
 
 
 class Likelihood(SeesData, nn.Module):
@@ -20,6 +25,9 @@ class Likelihood(SeesData, nn.Module):
             which saves the epochs that finding it takes.
         numbers: n, how many each pixel and channel takes.
 
+    Attributes:
+        measure: what its log-probabilities are of.
+
     Shape:
         features (..., F) or (..., F, H, W); returns a distribution of batch shape (...) and event
         shape (C, H, W).
@@ -27,6 +35,8 @@ class Likelihood(SeesData, nn.Module):
     References:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016 (the bias).
     """
+
+    measure: ClassVar[Measure]
 
     def __init__(
         self,

@@ -25,6 +25,8 @@ class Normal(Likelihood):
         ValueError: the scale is not a finite number above zero.
     """
 
+    measure = "density"
+
     def __init__(
         self,
         in_features: int | Sequence[int],
