@@ -168,6 +168,7 @@ def _print_table(
             table.add_row(f"{stage} {name}", f"{value:.2f}", "nats per image")
     if (active := metrics.get(f"{stage}/active_units")) is not None:
         layers = metrics.get(f"{stage}/active_units_per_layer", [active])
+        assert isinstance(layers, list)
         counts = " + ".join(f"{count:.0f}" for count in layers)
         table.add_row("active units", counts, "latent dimensions")
     if "seconds" in metrics:

@@ -198,7 +198,7 @@ class HierarchicalVAE(Model):
 
     def _bottom_up(self, x: Tensor, labels: Tensor | None, take: Take) -> Sequence[Latent]:
         features = self.encoder(self.beside_image(x, labels))
-        taken = []
+        taken: list[tuple[Latent, Tensor]] = []
         for layer, head in enumerate(self.posteriors):
             if layer > 0:
                 features = self.up[layer - 1](taken[-1][1])

@@ -9,7 +9,7 @@ from vae_lightning.checks import at_least
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import single_layer
+from vae_lightning.objectives.requirements import require_fixed_prior, single_layer
 
 
 class Autoencoder(Objective):
@@ -59,6 +59,7 @@ class Autoencoder(Objective):
                 "the regularised autoencoder has codes without noise: choose "
                 "model/posterior=deterministic, or objective=elbo"
             )
+        require_fixed_prior(latent, "an autoencoder")
         loss = trace.distortion.mean()
         loss = loss + self.latent_weight / 2 * latent.z.square().sum(-1).mean()
         if self.decoder_penalty == "none" or not latent.z.requires_grad:

@@ -8,7 +8,7 @@ from torch import Tensor
 from vae_lightning.checks import at_least, positive
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import require_density, single_layer
+from vae_lightning.objectives.requirements import require_density, require_fixed_prior, single_layer
 
 Kernel = Literal["inverse_multiquadratic", "rbf"]
 
@@ -68,6 +68,10 @@ class MMD(Objective):
         if not self.mmd_weight:
             return loss, {}
         latent = single_layer(trace, "the maximum mean discrepancy")
+        if not self.rate_weight:
+            require_fixed_prior(
+                latent, "the maximum mean discrepancy alone", ", or objective.rate_weight=0.5"
+            )
         z = latent.z.flatten(2)  # (K, B, D)
         # A prior of each image's own is drawn from once for each, as the posteriors are.
         count = z.shape[:1] if latent.prior.batch_shape else z.shape[:2]

@@ -20,6 +20,24 @@ def require_density(trace: Trace) -> None:
         )
 
 
+def require_fixed_prior(latent: Latent, purpose: str, instead: str = "") -> None:
+    """Check that the prior has nothing to learn, for an objective that would not teach it.
+
+    Args:
+        latent: the layer.
+        purpose: what does not teach it, as the beginning of a sentence.
+        instead: a setting that would teach it.
+
+    Raises:
+        ValueError: it has.
+    """
+    if latent.prior.log_prob(latent.z.detach()).requires_grad:
+        raise ValueError(
+            f"{purpose} does not train a prior that is learned: "
+            f"choose model/prior=standard_normal{instead}"
+        )
+
+
 def single_layer(trace: Trace, purpose: str) -> Latent:
     """The one stochastic layer of a model that has no more.
 

@@ -15,6 +15,7 @@ from torch.distributions import (
 
 from vae_lightning.checks import at_least
 from vae_lightning.distributions.normal_mixture import NormalMixture
+from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.distributions.priors.prior import Encode, Prior
 from vae_lightning.seeing import SeesData, TrainingImages
 
@@ -80,6 +81,11 @@ class Vamp(SeesData, Prior):
 
     def forward(self, encode: Encode) -> Distribution:
         posterior = encode(self.pseudo_inputs)
+        if isinstance(posterior, PointMass):
+            raise ValueError(
+                "a VampPrior is made of posteriors, and a deterministic one has no density: "
+                "choose model/prior=standard_normal"
+            )
         if isinstance(posterior, Independent) and type(posterior.base_dist) is Normal:
             normal = posterior.base_dist
             return NormalMixture(self.log_weights, normal.loc, normal.scale)
