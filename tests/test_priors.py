@@ -262,6 +262,15 @@ def test_flow_is_far_from_normal_when_shaken_and_near_it_at_the_start() -> None:
     assert (shaken(prior)(encode_nothing).log_prob(z) - normal).abs().max() > 1
 
 
+def test_a_density_of_the_flow_takes_one_pass_through_each_step() -> None:
+    prior = Flow(6, transforms=2, hidden=[8], bins=4)
+    passes: list[int] = []
+    for step in prior.transform.transforms:
+        step.hyper.register_forward_hook(lambda *_: passes.append(1))
+    prior(encode_nothing).log_prob(torch.randn(3, 6))
+    assert len(passes) == 2
+
+
 def test_flow_without_zuko_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("zuko", "zuko.flows"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -47,12 +47,12 @@ class Pushed(DrawnWithDensity):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density, in nats; broadcast against the batch."""
-        u, log_slope = self.transform.inv.call_and_ladj(value)
+        u, log_slope = self.transform.inv.call_and_ladj(value)  # type: ignore[attr-defined]
         return self.base.log_prob(u) + log_slope
 
     def rsample_and_log_prob(self, sample_shape: Size) -> tuple[Tensor, Tensor]:
         u = self.base.rsample(sample_shape)
-        z, log_slope = self.transform.call_and_ladj(u)
+        z, log_slope = self.transform.call_and_ladj(u)  # type: ignore[attr-defined]
         return z, self.base.log_prob(u) - log_slope
 
 
