@@ -49,7 +49,7 @@ class OfPosteriors(Prior):
 
 
 class OnSphere(DiagonalNormal):
-    space = "sphere"
+    space = "sphere"  # type: ignore[assignment]
 
 
 def tiny_hierarchy(inference: Any = "top_down", **options: Any) -> HierarchicalVAE:
@@ -403,6 +403,7 @@ def test_prior_made_of_posteriors_is_made_of_those_of_the_top_layer(
     inference: str, num_classes: int | None
 ) -> None:
     model = tiny_hierarchy(inference, prior=OfPosteriors, num_classes=num_classes)
+    assert isinstance(model.prior, OfPosteriors)
     prior, x = model.prior_distribution(), model.prior.images
     expected = model.infer(x, 1, torch.zeros(1, dtype=torch.int64))[-1].posterior
     torch.testing.assert_close(prior.mean, expected.mean[0])

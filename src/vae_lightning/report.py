@@ -167,10 +167,10 @@ def _print_table(
         if (value := metrics.get(f"{stage}/{name}")) is not None:
             table.add_row(f"{stage} {name}", f"{value:.2f}", "nats per image")
     if (active := metrics.get(f"{stage}/active_units")) is not None:
-        layers = metrics.get(f"{stage}/active_units_per_layer", [active])
-        assert isinstance(layers, list)
-        counts = " + ".join(f"{count:.0f}" for count in layers)
-        table.add_row("active units", counts, "latent dimensions")
+        layers = metrics.get(f"{stage}/active_units_per_layer")
+        counts = layers if isinstance(layers, list) else [active]
+        shown = " + ".join(f"{count:.0f}" for count in counts)
+        table.add_row("active units", shown, "latent dimensions")
     if "seconds" in metrics:
         table.add_row("training", f"{metrics['seconds']:.1f}", "seconds")
         table.add_row("speed", f"{metrics['images_per_second']:,.0f}", "images per second")

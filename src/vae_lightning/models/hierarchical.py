@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +98,7 @@ class HierarchicalVAE(Model):
         self.encoder = encoder(image_shape=self.seen_shape)
         # Bottom up, z_l is what the next layer sees; otherwise no sample is: h_l.
         self.up = nn.ModuleList()
-        features = [self.encoder.out_features]
+        features: list[Any] = [self.encoder.out_features]
         for dim in latent_dims[:-1]:
             self.up.append(inner(latent_dim=dim if inference == "bottom_up" else features[-1]))
             features.append(self.up[-1].out_features)
@@ -129,7 +129,7 @@ class HierarchicalVAE(Model):
         self.initialize(initialization)
 
     def _check_parts(self) -> None:
-        heads = [*self.posteriors, *self.conditionals]
+        heads: list[Any] = [*self.posteriors, *self.conditionals]
         if self.inference == "ladder" and not all(type(head) is DiagonalNormal for head in heads):
             raise ValueError(
                 "inference=ladder multiplies normal densities: choose "
@@ -137,10 +137,10 @@ class HierarchicalVAE(Model):
             )
         if any(head.space != "plane" for head in heads):
             raise ValueError(
-                f"latents on the {self.posteriors[0].space} do not fit the layers between, which "
+                f"latents on the {heads[0].space} do not fit the layers between, which "
                 "are on the plane: choose model/posterior=diagonal_normal, or use model=vae"
             )
-        check_same_space(self.posteriors[-1].space, self.prior.space)
+        check_same_space(heads[0].space, self.prior.space)
         if self.inference == "bottom_up" and self.prior.space is None:
             raise ValueError(
                 "inference=bottom_up has no density of the top layer given an image, which this "
@@ -198,7 +198,7 @@ class HierarchicalVAE(Model):
 
     def _bottom_up(self, x: Tensor, labels: Tensor | None, take: Take) -> Sequence[Latent]:
         features = self.encoder(self.beside_image(x, labels))
-        taken: list[tuple[Latent, Tensor]] = []
+        taken: list[tuple[Distribution, Tensor, Tensor | None]] = []
         for layer, head in enumerate(self.posteriors):
             if layer > 0:
                 features = self.up[layer - 1](taken[-1][1])
