@@ -106,9 +106,9 @@ def test_all_codes_begin_at_vectors_of_the_first_batch() -> None:
     book, vectors = Codebook(5, 3, 0.9, 0.1), torch.randn(40, 3)
     book.restart(vectors)
     assert (book.codes[:, None] == vectors[None]).all(-1).any(1).all()
-    # And are then as if an equal share had been assigned to each.
-    assert book.counts.tolist() == [8.0] * 5
-    torch.testing.assert_close(book.sums, 8 * book.codes)
+    # With twice as many as would be too few, an equal share being 8.
+    torch.testing.assert_close(book.counts, torch.full((5,), 2 * 0.1 * 8))
+    torch.testing.assert_close(book.sums, 1.6 * book.codes)
 
 
 def test_only_codes_out_of_use_begin_anew() -> None:

@@ -61,7 +61,8 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def restart(self, vectors: Tensor) -> None:
         """Put codes that are not in use onto some of the vectors."""
-        share = len(vectors) / len(self.codes)
+        # Just above too few: gone soon where it is of no use, and quick to follow where it is.
+        share = 2 * self.restart_below * len(vectors) / len(self.codes)
         # No more than none at all is what every code has at the first batch.
         unused = self.counts <= self.restart_below * self.counts.mean()
         places = torch.randint(len(vectors), (len(self.codes),), device=vectors.device)
