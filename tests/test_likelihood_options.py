@@ -224,7 +224,7 @@ def test_gradient_is_that_of_finite_differences(variant: str) -> None:
         return likelihood(features).log_prob(x).sum()
 
     # With respect to the very tensors that the module holds, each changed in place.
-    assert torch.autograd.gradcheck(total, (features, *parameters), eps=1e-6, atol=1e-5)
+    assert torch.autograd.gradcheck(total, (features, *parameters), atol=1e-5, fast_mode=True)
 
 
 @pytest.mark.parametrize("variant", OF_DENSITIES)
@@ -388,6 +388,7 @@ def test_optimal_scale_is_the_best_that_a_batch_could_have() -> None:
     torch.manual_seed(0)
     likelihood = normal_learned().double()
     p, x = likelihood(torch.randn(2, 6, 5).double()), images(6, *SHAPE).double()
+    p.log_prob(3 * images(6, *SHAPE).double())  # another batch before, which must not matter
     ours = p.log_prob(x)
     scales = torch.linspace(0.2, 1.5, 2001).double()
     others = [
@@ -460,7 +461,8 @@ def test_learned_scale_comes_to_be_the_root_mean_squared_error() -> None:
         optimizer.zero_grad()
         (-likelihood(torch.zeros(6, 5)).log_prob(x).mean()).backward()
         optimizer.step()
-    assert float(likelihood(torch.zeros(1, 5)).stddev.max()) == pytest.approx(error, rel=1e-3)
+    scale = likelihood(torch.zeros(1, 5)).stddev.detach().max()
+    assert float(scale) == pytest.approx(error, rel=1e-3)
 
 
 # -- Laplace --------------------------------------------------------------------------------------
