@@ -258,6 +258,15 @@ def test_gradient_by_the_direction_is_that_of_the_mean() -> None:
     torch.testing.assert_close(sampled, expected, rtol=0.02, atol=0.005)
 
 
+def test_a_sample_turns_with_the_direction() -> None:
+    torch.manual_seed(0)
+    free = torch.tensor([1.0, 2.0, -0.5]).double().requires_grad_()
+    q = VonMisesFisher(F.normalize(free, dim=-1), torch.tensor(3.0).double())
+    # So that its density stays as it is.
+    (gradient,) = torch.autograd.grad(q.log_prob(q.rsample()), free)
+    assert gradient.abs().max() < 1e-12
+
+
 def test_gradient_of_the_rate_agrees_with_differences() -> None:
     kappa = torch.tensor([0.01, 1.0, 30.0, 1000.0]).double().requires_grad_()
     direction = around(1.0, 7, 4).direction
