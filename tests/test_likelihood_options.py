@@ -449,6 +449,9 @@ def test_scale_stays_above_its_limit_where_the_images_are_reconstructed_exactly(
     torch.testing.assert_close(log_prob, torch.full((6,), limit), rtol=1e-4, atol=0)
     log_prob.sum().backward()
     assert gradient_of(head(likelihood).weight).isfinite().all()
+    if scale == "learned":
+        # However far below its limit, it can come back.
+        assert gradient_of(likelihood.log_scale) != 0
 
 
 def test_learned_scale_comes_to_be_the_root_mean_squared_error() -> None:
