@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.utils import get_class
 from torch import Tensor
 
-from tiny import options
+from tiny import options, spaces
 from vae_lightning.config import compose, instantiate, to_container
-from vae_lightning.distributions.spaces import Space
 from vae_lightning.models import VAE
 from vae_lightning.objectives import Objective
 
@@ -61,13 +59,6 @@ def objective_of(name: str) -> Objective:
     objective = instantiate(option("objective", name), "objective")
     assert isinstance(objective, Objective)
     return objective
-
-
-def spaces(group: str) -> dict[str, Space | None]:
-    classes: dict[str, Any] = {
-        name: get_class(option(group, name)["_target_"]) for name in options(group)
-    }
-    return {name: cls.space for name, cls in classes.items()}
 
 
 PAIRS = [

@@ -1,11 +1,13 @@
 """A model, data and a trainer that take milliseconds: for tests of what happens around them."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import get_class
 from lightning import Callback, Trainer
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from vae_lightning.data.sources import Source
 from vae_lightning.distributions.likelihoods.bernoulli import Bernoulli
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.priors.standard_normal import StandardNormal
+from vae_lightning.distributions.spaces import Space
 from vae_lightning.models import VAE
 from vae_lightning.module import VAEModule
 from vae_lightning.networks import MLPDecoder, MLPEncoder
@@ -132,6 +135,18 @@ def tiny_trainer(folder: Path, *callbacks: Callback, **options: Any) -> Trainer:
 def options(group: str) -> list[str]:
     """Names of the files in a folder of `conf/`."""
     return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+
+
+def spaces(group: str) -> dict[str, Space | None]:
+    """Where the latents of each option of model/posterior or model/prior live, by its name."""
+    found = {}
+    for name in options(group):
+        (target,) = re.findall(
+            r"^_target_: (.*)$", (CONF_DIR / group / f"{name}.yaml").read_text(), re.M
+        )
+        cls: Any = get_class(target)
+        found[name] = cls.space
+    return found
 
 
 def composed_model(*overrides: str) -> VAE:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.distributions.divergence import DrawnWithDensity, rate_per_dimension
 from vae_lightning.models.trace import Latent
 from vae_lightning.randomness import fixed_noise
 
@@ -145,7 +145,8 @@ def rate_decomposition(
     square of the number of images.
 
     Args:
-        model: one with several stochastic layers has no such parts, and gets none.
+        model: one with several stochastic layers has no such parts, and gets none; nor does one
+            whose posteriors take long to score samples that are not their own.
         images: those to which the aggregate posterior refers.
         labels: of the images, where the model needs them.
         seed: of the samples.
@@ -168,7 +169,7 @@ def rate_decomposition(
     """
     with fixed_noise(seed, images.device):
         parts = inferred(model, images, labels)
-    if len(parts[0]) > 1:
+    if len(parts[0]) > 1 or isinstance(parts[0][0].posterior, DrawnWithDensity):
         return {}
     posteriors = [latents[0].posterior for latents in parts]
     samples = [latents[0].z[0] for latents in parts]
