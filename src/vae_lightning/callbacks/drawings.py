@@ -89,7 +89,7 @@ class Manifold(Drawing):
         model = scene.model
         if not isinstance(model, VAE) or model.latent_dim != 2 or model.num_classes is not None:
             return None
-        if model.prior.space == "sphere":
+        if model.posterior.space != "plane":
             return None
         parameter = next(model.parameters())  # has the device and precision to draw in
         steps = (torch.arange(self.count) + 0.5) / self.count

@@ -75,7 +75,9 @@ class MMD(Objective):
         z = latent.z.flatten(2)  # (K, B, D)
         # A prior of each image's own is drawn from once for each, as the posteriors are.
         count = z.shape[:1] if latent.prior.batch_shape else z.shape[:2]
-        drawn = latent.prior.sample(count).flatten(2)
+        # A relaxed prior is only relaxed in samples that gradients pass through.
+        prior = latent.prior
+        drawn = (prior.rsample if prior.has_rsample else prior.sample)(count).flatten(2)
         mmd = squared_mmd(z, drawn, self.kernel, self.scales).mean()
         return loss + self.mmd_weight * mmd, {"mmd": mmd.detach()}
 
