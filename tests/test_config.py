@@ -51,6 +51,17 @@ def test_the_folder_has_the_groups_that_the_documents_speak_of() -> None:
     }
 
 
+# What an option cannot do without.
+PARTNERS = {
+    "model/posterior/deterministic": ["objective=mmd"],
+    "model/posterior/relaxed_categorical": ["model/prior=uniform_categorical"],
+    "model/posterior/von_mises_fisher": ["model/prior=uniform_sphere"],
+    "model/prior/uniform_categorical": ["model/posterior=relaxed_categorical"],
+    "model/prior/uniform_sphere": ["model/posterior=von_mises_fisher"],
+    "objective/autoencoder": ["model/posterior=deterministic"],
+}
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_s_configuration_composes_and_its_targets_are_there(command: str) -> None:
     check_all(compose_plain(command))
@@ -59,7 +70,9 @@ def test_a_command_s_configuration_composes_and_its_targets_are_there(command: s
 @pytest.mark.parametrize("option", OPTIONS, ids=str)
 def test_an_option_can_be_chosen_and_builds_what_it_describes(option: Path) -> None:
     group, name = str(option.parent), option.name
-    composed = compose("train", [f"{group}={name}", "paths.run_dir=unused"], with_hydra=True)
+    together = PARTNERS.get(str(option), [])
+    overrides = [f"{group}={name}", *together, "paths.run_dir=unused"]
+    composed = compose("train", overrides, with_hydra=True)
     assert composed.hydra.runtime.choices[group] == name
     OmegaConf.set_struct(composed, False)
     composed.pop("hydra")
@@ -231,7 +244,7 @@ ENCODER_NODE = {
         (
             {**ENCODER_NODE, "activation": "rleu"},
             "part.activation=rleu should be one of elu, gelu, leaky_relu, relu, silu, softplus, "
-            "tanh",
+            "tanh, gated",
         ),
         (
             {key: value for key, value in ELBO_NODE.items() if key != "beta"},
@@ -292,6 +305,17 @@ def test_importing_the_package_or_a_command_loads_neither_torch_nor_lightning(
     ]
     process = run_python("-c", "\n".join(["import sys", *lines]), cwd=tmp_path)
     assert process.stdout.splitlines() == [f"{name} []" for name in modules], process.stderr
+
+
+# What an option cannot do without.
+PARTNERS = {
+    "model/posterior/deterministic": ["objective=mmd"],
+    "model/posterior/relaxed_categorical": ["model/prior=uniform_categorical"],
+    "model/posterior/von_mises_fisher": ["model/prior=uniform_sphere"],
+    "model/prior/uniform_categorical": ["model/posterior=relaxed_categorical"],
+    "model/prior/uniform_sphere": ["model/posterior=von_mises_fisher"],
+    "objective/autoencoder": ["model/posterior=deterministic"],
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

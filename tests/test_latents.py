@@ -19,7 +19,8 @@ from torch.distributions import (
 
 from tiny import tiny_vae
 from vae_lightning.metrics import latents
-from vae_lightning.metrics.latents import active_units, probe_accuracy, rate_decomposition
+from vae_lightning.metrics.latents import active_units, rate_decomposition
+from vae_lightning.metrics.probes import probe_accuracy
 from vae_lightning.models import Latent
 
 # Float32 log-densities of a few nats, averaged over the images.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 
-from tiny import head, options
+from tiny import head, options, tiny_vae
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.distributions.likelihoods import categorical
 from vae_lightning.distributions.likelihoods.categorical import Categorical
@@ -592,7 +592,8 @@ def test_numbers_out_of_range_are_refused(
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("binarize", ["none", "threshold"])
 def test_report_says_what_the_bound_is_of(variant: str, binarize: str) -> None:
-    model: Any = SimpleNamespace(likelihood=made(variant))
+    model = tiny_vae()
+    model.likelihood = made(variant)
     data: Any = SimpleNamespace(binarize=binarize)
     said = bound_name(data, model)
     if variant == "bernoulli":

@@ -22,11 +22,11 @@ from vae_lightning.metrics.features import feature_classifier
 from vae_lightning.metrics.latents import (
     Score,
     posterior_means,
-    probe_accuracy,
     rate_decomposition,
     usage,
 )
 from vae_lightning.metrics.likelihood import BOUNDS
+from vae_lightning.metrics.probes import probe_accuracy
 from vae_lightning.metrics.samples import reconstruction_quality, sample_quality
 from vae_lightning.models import Model
 from vae_lightning.randomness import fixed_noise

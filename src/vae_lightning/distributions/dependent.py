@@ -26,6 +26,7 @@ class DependsOnSample(Distribution):
     """
 
     arg_constraints: ClassVar = {}
+    has_rsample = True
 
     def __init__(self, base: Distribution) -> None:
         self.base = base
@@ -37,6 +38,9 @@ class DependsOnSample(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.base.log_prob(value)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return self.base.rsample(torch.Size(sample_shape))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         return self.base.sample(torch.Size(sample_shape))

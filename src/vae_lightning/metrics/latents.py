@@ -1,4 +1,4 @@
-"""What the latent variables hold: units in use, the parts of the rate, probes for labels."""
+"""What the latent variables hold: units in use, and the parts of the rate."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from vae_lightning.distributions.divergence import DrawnWithDensity, rate_per_dimension
+from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.distributions.flows import Pushed
 from vae_lightning.models.trace import Latent
 from vae_lightning.randomness import fixed_noise
 
@@ -16,7 +17,6 @@ from vae_lightning.randomness import fixed_noise
 Score = float | list[float]
 
 ACTIVE_VARIANCE = 0.01
-NEIGHBORS = 5
 
 # Images encoded at a time. Their samples are drawn together, so it is part of what a seed means.
 _ENCODED = 1000
@@ -146,7 +146,7 @@ def rate_decomposition(
 
     Args:
         model: one with several stochastic layers has no such parts, and gets none; nor does one
-            whose posteriors take long to score samples that are not their own.
+            whose posteriors are flows, which take long to score the samples of others.
         images: those to which the aggregate posterior refers.
         labels: of the images, where the model needs them.
         seed: of the samples.
@@ -169,7 +169,7 @@ def rate_decomposition(
     """
     with fixed_noise(seed, images.device):
         parts = inferred(model, images, labels)
-    if len(parts[0]) > 1 or isinstance(parts[0][0].posterior, DrawnWithDensity):
+    if len(parts[0]) > 1 or isinstance(parts[0][0].posterior, Pushed):
         return {}
     posteriors = [latents[0].posterior for latents in parts]
     samples = [latents[0].z[0] for latents in parts]
@@ -198,46 +198,6 @@ def rate_decomposition(
         split["total_correlation"] = mean(log_aggregate - log_marginals)
         split["dimension_wise_kl"] = mean(log_marginals - log_p)
     return split
-
-
-@torch.no_grad()
-def probe_accuracy(
-    train_means: Tensor, train_labels: Tensor, test_means: Tensor, test_labels: Tensor
-) -> dict[str, float]:
-    """How well labels can be read from posterior means: by the nearest neighbours, and linearly.
-
-    The linear probe is a logistic regression on standardised means.
-
-    Args:
-        train_means: the posterior's mean for each image that the probes learn from.
-        train_labels: of those images.
-        test_means: the posterior's mean for each image that the probes are asked for.
-        test_labels: of those images.
-
-    Shape:
-        means: (N, D), (M, D); labels: (N,), (M,).
-
-    Returns:
-        Fractions of the test images, in [0, 1]: `knn_accuracy` (majority of 5 neighbours, Euclidean
-        distance), `linear_probe_accuracy`.
-    """
-    # Imported where they are used: they cost a second.
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    train, train_targets, test, test_targets = (
-        tensor.cpu().numpy() for tensor in (train_means, train_labels, test_means, test_labels)
-    )
-    probes = {
-        "knn_accuracy": KNeighborsClassifier(NEIGHBORS),
-        "linear_probe_accuracy": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-    }
-    return {
-        name: float(probe.fit(train, train_targets).score(test, test_targets))
-        for name, probe in probes.items()
-    }
 
 
 def _means(layer: Sequence[Latent]) -> list[Tensor]:

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 Elementwise = Literal["elu", "gelu", "leaky_relu", "relu", "silu", "softplus", "tanh"]
-Activation = Elementwise | Literal["gated"]
+Activation = Literal[Elementwise, "gated"]
 
 _ELEMENTWISE: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
