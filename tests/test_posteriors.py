@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from plane_options import check_density_and_samples, shaken
+from tiny import composed_model
 from vae_lightning.distributions.divergence import closed_form, draw
 from vae_lightning.distributions.flows import Pushed
 from vae_lightning.distributions.posteriors.flow import Flow
@@ -175,3 +176,17 @@ def test_steps_of_the_flow_look_at_the_features() -> None:
     assert isinstance(b, Pushed)
     noise = torch.zeros(3).double()
     assert ((a.transform(noise) - b.transform(noise)).abs() > 1e-3).all()
+
+
+def test_glorot_weights_leave_a_flow_near_the_identity() -> None:
+    model = composed_model(
+        "model/posterior=flow", "model/prior=flow", "model.initialization=glorot_uniform"
+    )
+    plain = composed_model("model/posterior=flow", "model/prior=flow")
+    for ours, theirs in ((model.prior, plain.prior), (model.posterior, plain.posterior)):
+        name = next(name for name, _ in reversed(list(ours.named_parameters())) if "weight" in name)
+        assert torch.equal(ours.get_parameter(name), theirs.get_parameter(name)), name
+    assert not torch.equal(
+        model.encoder.get_parameter("layers.0.weight"),
+        plain.encoder.get_parameter("layers.0.weight"),
+    )

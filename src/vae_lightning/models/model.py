@@ -100,7 +100,8 @@ class Model(nn.Module, ABC):
         """
         if initialization == "glorot_uniform":
             for part in self.modules():
-                if isinstance(part, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                # Not of derived classes: the steps of a flow begin near the identity.
+                if type(part) in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d):
                     nn.init.xavier_uniform_(part.weight)
                     if part.bias is not None:
                         nn.init.zeros_(part.bias)
