@@ -365,3 +365,15 @@ def test_standard_normal_learns_nothing_and_follows_the_model_in_type() -> None:
     # Nothing in the checkpoint either.
     assert prior.state_dict() == {}
     assert prior.double()(encode_nothing).sample().dtype == torch.float64
+
+
+def test_the_rate_to_a_standard_normal_has_the_right_first_and_second_gradients() -> None:
+    torch.manual_seed(0)
+    mean = torch.randn(3, 4).double().requires_grad_()
+    scale = (0.1 + torch.rand(3, 4).double()).requires_grad_()
+
+    def rate_of(mean: Tensor, scale: Tensor) -> Tensor:
+        return kl_divergence(Independent(Normal(mean, scale), 1), standard_normal(4))
+
+    assert torch.autograd.gradcheck(rate_of, (mean, scale))
+    assert torch.autograd.gradgradcheck(rate_of, (mean, scale))

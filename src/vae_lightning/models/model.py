@@ -15,6 +15,8 @@ from vae_lightning.models.trace import Latent, Trace
 
 Initialization = Literal["torch", "glorot_uniform"]
 
+_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+
 
 class Model(nn.Module, ABC):
     """A generative model of images, with an encoder.
@@ -101,7 +103,7 @@ class Model(nn.Module, ABC):
         if initialization == "glorot_uniform":
             for part in self.modules():
                 # Not of derived classes: the steps of a flow begin near the identity.
-                if type(part) in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d):
+                if isinstance(part, _LAYERS) and type(part) in _LAYERS:
                     nn.init.xavier_uniform_(part.weight)
                     if part.bias is not None:
                         nn.init.zeros_(part.bias)

@@ -1,5 +1,7 @@
 """The standard normal prior."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, register_kl
@@ -13,7 +15,22 @@ class UnitNormal(Normal):
 
 @register_kl(Normal, UnitNormal)
 def _kl_normal_unit_normal(q: Normal, p: UnitNormal) -> Tensor:
-    return 0.5 * torch.addcmul(q.loc.square(), q.scale, q.scale) - q.scale.log() - 0.5
+    return _Divergence.apply(q.loc, q.scale)
+
+
+class _Divergence(torch.autograd.Function):
+    r"""\frac12 (m^2 + s^2 - 1) - \log s, for means m and scales s: one node where torch has six."""
+
+    @staticmethod
+    def forward(ctx: Any, loc: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(loc, scale)
+        squares = torch.addcmul(loc.square(), scale, scale).sub_(1)
+        return torch.sub(squares.mul_(0.5), scale.log())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        loc, scale = ctx.saved_tensors
+        return gradient * loc, gradient * (scale - scale.reciprocal())
 
 
 class StandardNormal(Prior):
