@@ -57,3 +57,14 @@ def rate_per_dimension(posterior: Distribution, prior: Distribution) -> Tensor |
     if not (isinstance(posterior, Independent) and isinstance(prior, Independent)):
         return None
     return closed_form(posterior.base_dist, prior.base_dist)
+
+
+def independent_dimensions(distribution: Distribution) -> Distribution | None:
+    """The dimensions' own distributions, where they are independent of each other.
+
+    Shape:
+        returns batch shape (*batch, *event), event shape (); None where they are not.
+    """
+    if isinstance(distribution, Independent) and not distribution.base_dist.event_shape:
+        return distribution.base_dist
+    return None

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Normal
 
-from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.distributions.divergence import independent_dimensions, rate_per_dimension
 from vae_lightning.distributions.flows import Pushed
 from vae_lightning.models.trace import Latent
 from vae_lightning.randomness import fixed_noise
@@ -194,7 +194,10 @@ def rate_decomposition(
         "sampled_rate": mean(log_q - log_p),
         "mutual_information_bound": math.log(len(images)),
     }
-    if _factors(posteriors[0]) is not None and _factors(prior) is not None:
+    if (
+        independent_dimensions(posteriors[0]) is not None
+        and independent_dimensions(prior) is not None
+    ):
         split["total_correlation"] = mean(log_aggregate - log_marginals)
         split["dimension_wise_kl"] = mean(log_marginals - log_p)
     return split
@@ -224,7 +227,7 @@ def _log_aggregate(posteriors: list[Distribution], z: Tensor) -> tuple[Tensor, T
 def _log_factors(posterior: Distribution, z: Tensor) -> Tensor:
     """Log-densities of every sample under every posterior: (D, chunk, B), or (1, chunk, B)."""
     z = z.unsqueeze(1)  # (chunk, 1, *event)
-    base = _factors(posterior)
+    base = independent_dimensions(posterior)
     if base is None:
         return posterior.log_prob(z).unsqueeze(0)
     if type(base) is Normal and z.dim() == 3:
@@ -242,10 +245,3 @@ def _log_sum(log_terms: Tensor) -> Tensor:
     largest = log_terms.amax(-1, keepdim=True).clamp_min_(torch.finfo(log_terms.dtype).min)
     terms = (log_terms - largest).clamp_min_(-80).exp_()
     return terms.sum(-1).log_() + largest.squeeze(-1)
-
-
-def _factors(distribution: Distribution) -> Distribution | None:
-    """The dimensions' own distributions, where they are independent."""
-    if isinstance(distribution, Independent) and not distribution.base_dist.event_shape:
-        return distribution.base_dist
-    return None

@@ -1,7 +1,8 @@
 """What an objective can ask of a trace; each refusal says what would do instead."""
 
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 
+from vae_lightning.distributions.divergence import independent_dimensions
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.models.trace import Latent, Trace
 
@@ -69,8 +70,8 @@ def dimensions(distribution: Distribution, place: str) -> Distribution:
     Raises:
         ValueError: they are not independent.
     """
-    if isinstance(distribution, Independent) and not distribution.base_dist.event_shape:
-        return distribution.base_dist
+    if (base := independent_dimensions(distribution)) is not None:
+        return base
     usual = {"posterior": "diagonal_normal", "prior": "standard_normal"}[place]
     raise ValueError(
         f"the objective needs a {place} with independent dimensions: choose "
