@@ -72,12 +72,16 @@ def test_an_option_can_be_chosen_and_builds_what_it_describes(option: Path) -> N
     group, name = str(option.parent), option.name
     together = PARTNERS.get(str(option), [])
     overrides = [f"{group}={name}", *together, "paths.run_dir=unused"]
-    composed = compose("train", overrides, with_hydra=True)
+    command = "generate" if group == "mode" or name == "on_checkpoint" else "train"
+    composed = compose(command, overrides, with_hydra=True)
     assert composed.hydra.runtime.choices[group] == name
     OmegaConf.set_struct(composed, False)
     composed.pop("hydra")
     config = to_container(composed)
     check_all(config)
+    if command == "generate":
+        instantiate(config["mode"], "mode")
+        return
     if str(option) in ELSEWHERE:
         return
     if not torch.cuda.is_available() and config["trainer"]["accelerator"] == "auto":
@@ -320,7 +324,8 @@ PARTNERS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
-    ("flags", "expected"), [(["--help"], "model/encoder"), (["--cfg", "job"], "accelerator: auto")]
+    ("flags", "expected"),
+    [(["--help"], "model/encoder"), (["--cfg", "job"], "output_dir: outputs")],
 )
 def test_asking_a_command_for_help_loads_neither_torch_nor_lightning(
     tmp_path: Path, command: str, flags: list[str], expected: str

@@ -56,6 +56,7 @@ def datamodule(source: Source | None = None, **options: Any) -> ImageDataModule:
         "val_size": VAL_SIZE,
         "validation": "held_out",
         "binarize": "none",
+        "held_out": [],
         "seed": 3,
     }
     module = ImageDataModule(**{**values, **options})

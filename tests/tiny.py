@@ -63,6 +63,7 @@ def tiny_data(**options: Any) -> ImageDataModule:
         "val_size": 8,
         "validation": "held_out",
         "binarize": "none",
+        "held_out": [],
         "seed": 0,
     }
     return ImageDataModule(**{**defaults, **options})

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from vae_lightning import __version__
 from vae_lightning.config import instantiate
 from vae_lightning.errors import CheckpointError, ConfigError
 from vae_lightning.models import Model
@@ -73,8 +74,18 @@ def load(path: str | Path) -> Model:
         model.load_state_dict(weights)
     except (ConfigError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{find(path)} cannot be rebuilt: {reason}") from error
+        raise CheckpointError(f"{find(path)} cannot be rebuilt{_by(content)}: {reason}") from error
     return model.eval()
+
+
+def _by(content: dict[str, Any]) -> str:
+    """Which version wrote a checkpoint, where it is not this one."""
+    written = content.get("vae_lightning_version", "of before 0.1.0")
+    return (
+        ""
+        if written == __version__
+        else f" (vae_lightning {written} wrote it, {__version__} is here)"
+    )
 
 
 def check_same_model(path: str | Path, model_config: dict[str, Any]) -> None:

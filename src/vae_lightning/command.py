@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vae_lightning.config import CONF_DIR, instantiate, to_container
+from vae_lightning.config import CONF_DIR, instantiate, register_resolvers, to_container
 from vae_lightning.errors import ConfigError, DataError, UserError
 from vae_lightning.overrides import (
     compose_job,
@@ -44,6 +44,7 @@ def run(
     """
     import hydra
 
+    register_resolvers()
     failed = False
 
     def job(config: Any) -> float | None:

@@ -44,10 +44,35 @@ def compose(config_name: str, overrides: Sequence[str] = (), with_hydra: bool = 
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    register_resolvers()
     # Inside a job Hydra knows where to look, in the folder of `--config-dir` too.
     running = GlobalHydra.instance().is_initialized()
     with nullcontext() if running else initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return hydra_compose(config_name, list(overrides), return_hydra_config=with_hydra)
+
+
+def register_resolvers() -> None:
+    """Make known to OmegaConf what `conf/` computes: `${result_folder:checkpoint,chosen,name}`."""
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
+
+
+def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
+    """Where a command on a checkpoint writes: the folder chosen, or one in the checkpoint's run.
+
+    Args:
+        checkpoint: a file, or the folder of a run.
+        chosen: `output_dir`.
+        name: of the folder within the run.
+    """
+    if chosen is not None:
+        return str(chosen)
+    if checkpoint is None:  # the command will refuse it
+        return name
+    path = Path(str(checkpoint))
+    folder = path if path.is_dir() else path.parent
+    return str((folder.parent if folder.name == "checkpoints" else folder) / name)
 
 
 def to_container(config: Any) -> Any:

@@ -1,15 +1,13 @@
 """Measure a trained model: `python -m vae_lightning.evaluate ckpt_path=<file or run folder>`."""
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_type_hints
+from typing import Any, Literal, TypedDict, get_type_hints
 
 from vae_lightning import command
 from vae_lightning.checks import at_least
 from vae_lightning.config import check_type, compose, instantiate, nearest, to_container
 from vae_lightning.errors import ConfigError
 from vae_lightning.overrides import quoted
-
-if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
-    from vae_lightning.data import ImageDataModule
+from vae_lightning.trained import check_trained, datamodule_of
 
 PARTS = ("likelihood", "latents", "samples")
 
@@ -30,7 +28,6 @@ def check(config: dict[str, Any]) -> None:
         ConfigError: a key, type or value that does not fit.
         CheckpointError: `ckpt_path` is no checkpoint.
     """
-    from vae_lightning.checkpoint import load
     from vae_lightning.compatibility import check_accelerator
     from vae_lightning.train import settle_lightning
 
@@ -46,29 +43,16 @@ def check(config: dict[str, Any]) -> None:
         at_least("evaluate.num_samples", options["num_samples"], 1)
         if options["num_images"] is not None:
             at_least("evaluate.num_images", options["num_images"], 4)
-        check_type(config["seed"], int, "seed")
-        at_least("seed", config["seed"], 0)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if not options["parts"]:
         raise ConfigError(f"evaluate.parts is empty: name some of {', '.join(PARTS)}")
-    check_type(config["ckpt_path"], str | None, "ckpt_path")
-    if config["ckpt_path"] is None:
-        raise ConfigError("ckpt_path is missing: name a checkpoint or the folder of a run")
-    load(config["ckpt_path"])
+    check_trained(config)
     data = datamodule_of(config)
     if data.num_images[options["split"]] == 0:
         raise ConfigError(f"evaluate.split={options['split']} holds no images in this run")
     check_accelerator(config["trainer"])
     instantiate(config["trainer"], "trainer", logger=False, enable_checkpointing=False)
-
-
-def datamodule_of(config: dict[str, Any], **changes: Any) -> "ImageDataModule":
-    """The data that a checkpoint was trained on, looked for where the configuration says."""
-    from vae_lightning.checkpoint import read
-
-    changes |= {key: value for key, value in config["data"].items() if value is not None}
-    return instantiate(read(config["ckpt_path"])["config"]["data"] | changes, "data")
 
 
 def evaluate(config: dict[str, Any]) -> float | None:

@@ -16,7 +16,6 @@ from vae_lightning.checkpoint import find, load
 from vae_lightning.config import instantiate
 from vae_lightning.data import ImageDataModule
 from vae_lightning.data.batches import Batch, ResidentBatches
-from vae_lightning.evaluate import datamodule_of
 from vae_lightning.metrics import ImageBounds
 from vae_lightning.metrics.features import feature_classifier
 from vae_lightning.metrics.latents import (
@@ -32,6 +31,7 @@ from vae_lightning.models import Model
 from vae_lightning.randomness import fixed_noise
 from vae_lightning.report import has_bound
 from vae_lightning.train import settle_lightning
+from vae_lightning.trained import datamodule_of
 
 # Images between two steps of the progress bar.
 _BATCH = 20

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from vae_lightning import __version__
 from vae_lightning.data.batches import Batch
 from vae_lightning.errors import DivergedError
 from vae_lightning.metrics import ImageAverage
@@ -204,6 +205,7 @@ class VAEModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.config
+        checkpoint["vae_lightning_version"] = __version__
         checkpoint["random_state"] = random_state(self.device)
         self._read_window()
         checkpoint["epoch_terms"] = {"sums": dict(self._sums), "images": self._images}

@@ -35,3 +35,17 @@ def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
         yield
     finally:
         set_random_state(state)
+
+
+@contextmanager
+def noise_of(generator: torch.Generator | None, device: torch.device) -> Iterator[None]:
+    """Draw inside from what a generator gives, and leave torch's own generators as they were.
+
+    The distributions of torch take no generator. With None they draw from torch's own.
+    """
+    if generator is None:
+        yield
+        return
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+    with fixed_noise(int(seed), device):
+        yield

@@ -13,6 +13,7 @@ from vae_lightning.data import binarisation
 from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.data.binarisation import Binarize
 from vae_lightning.data.sources import Source, resize
+from vae_lightning.errors import DataError
 
 Split = tuple[Tensor, Tensor]
 
@@ -36,6 +37,7 @@ class ImageDataModule(LightningDataModule):
         binarize: `none` keeps grey pixels; `threshold` cuts at one half; `fixed` draws each pixel
             once; `dynamic` draws it anew for each training batch. Validation and test images are
             drawn once, from a fixed seed.
+        held_out: classes that no split holds; `held_out_images` has them, for detection.
         seed: of the order of the training images and their binarisation.
 
     Raises:
@@ -59,6 +61,7 @@ class ImageDataModule(LightningDataModule):
         val_size: int,
         validation: Literal["held_out", "test"],
         binarize: Binarize,
+        held_out: Sequence[int],
         seed: int,
     ) -> None:
         super().__init__()
@@ -78,6 +81,14 @@ class ImageDataModule(LightningDataModule):
                 f"val_size={val_size} leaves nothing to train on: the training split of "
                 f"{source.title} has {source.num_train} images"
             )
+        for label in held_out:
+            if not 0 <= label < num_classes:
+                raise ValueError(
+                    f"held_out={list(held_out)}: class {label} does not exist, those of "
+                    f"{source.title} are 0 to {num_classes - 1}"
+                )
+        if len(set(held_out)) == num_classes > 0:
+            raise ValueError(f"held_out={list(held_out)} leaves no class to train on")
         self.name = name
         self.source = source
         self.root = Path(root).expanduser()
@@ -87,12 +98,18 @@ class ImageDataModule(LightningDataModule):
         self.val_size = val_size
         self.validation = validation
         self.binarize = binarize
+        self.held_out = tuple(held_out)
         self.seed = seed
         self._splits: dict[str, Split] = {}
 
     @property
     def num_images(self) -> dict[str, int]:
-        """Images in each split: `train`, `val`, `test`."""
+        """Images in each split: `train`, `val`, `test`.
+
+        With classes held out they are known once the labels are read; before, it is at most these.
+        """
+        if self._splits:
+            return {name: len(images) for name, (images, _) in self._splits.items()}
         held_out = self.val_size if self.validation == "held_out" else self.source.num_test
         return {
             "train": self.source.num_train - self.val_size,
@@ -108,15 +125,20 @@ class ImageDataModule(LightningDataModule):
         if self._splits:
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        train_images, train_labels = self._read(train=True)
-        test = self._read(train=False)
+        train_images, train_labels = self._without_held_out(*self._read(train=True))
+        if self.val_size >= len(train_images):
+            raise DataError(
+                f"data.val_size={self.val_size} leaves nothing to train on: there are "
+                f"{len(train_images)} training images"
+            )
         order = torch.randperm(
             len(train_images), generator=torch.Generator().manual_seed(self.protocol_seed)
         )
         kept, held_out = order.split([len(order) - self.val_size, self.val_size])
         self._splits["train"] = self._resident(train_images[kept], train_labels[kept], device)
         # Split by split another stream of draws: none serves two images.
-        self._splits["test"] = self._resident(*self._drawn(*test, stream=1), device)
+        test = self._without_held_out(*self._drawn(*self._read(train=False), stream=1))
+        self._splits["test"] = self._resident(*test, device)
         if self.validation == "test":
             self._splits["val"] = self._splits["test"]
         else:
@@ -173,6 +195,16 @@ class ImageDataModule(LightningDataModule):
         """
         return self._read(train)
 
+    def held_out_images(self) -> Split:
+        """The images of the test split whose classes are held out, as evaluation sees images.
+
+        Shape:
+            returns images uint8 (N, C, H, W) and labels int64 (N,).
+        """
+        images, labels = self._drawn(*self._read(train=False), stream=1)
+        held_out = torch.isin(labels, torch.tensor(self.held_out, dtype=labels.dtype))
+        return images[held_out], labels[held_out]
+
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
         images, _ = self._splits["train"]
@@ -191,6 +223,12 @@ class ImageDataModule(LightningDataModule):
         elif self.binarize == "fixed":
             images = binarisation.fixed(images, self.protocol_seed + (0 if train else 1))
         return images, labels
+
+    def _without_held_out(self, images: Tensor, labels: Tensor) -> Split:
+        if not self.held_out:
+            return images, labels
+        kept = ~torch.isin(labels, torch.tensor(self.held_out, dtype=labels.dtype))
+        return images[kept], labels[kept]
 
     def _drawn(self, images: Tensor, labels: Tensor, stream: int) -> Split:
         if self.binarize == "dynamic":

@@ -52,6 +52,10 @@ class CodeMaps(Distribution):
 class AutoregressiveCodeMaps(Distribution):
     """What a `CodePrior` returns.
 
+    Args:
+        network: the prior.
+        temperature: what the logits of each code are divided by.
+
     Shape:
         batch shape (), event shape (h, w).
     """
@@ -59,8 +63,9 @@ class AutoregressiveCodeMaps(Distribution):
     has_rsample = False
     arg_constraints: ClassVar = {}
 
-    def __init__(self, network: "CodePrior") -> None:
+    def __init__(self, network: "CodePrior", temperature: float = 1.0) -> None:
         self.network = network
+        self.temperature = temperature
         super().__init__(torch.Size(), torch.Size(network.map_size), validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -71,13 +76,13 @@ class AutoregressiveCodeMaps(Distribution):
         return log_prob.reshape(value.shape[:-2])
 
     def _score(self, rows: Tensor) -> Tensor:
-        logits = self.network(rows).transpose(1, 2)  # (N, num_codes, L)
+        logits = self.network(rows).transpose(1, 2) / self.temperature  # (N, num_codes, L)
         return -F.cross_entropy(logits, rows, reduction="none").sum(1)
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw maps, int64 (*sample_shape, h, w), code by code."""
-        rows = self.network.draw(math.prod(sample_shape))
+        rows = self.network.draw(math.prod(sample_shape), self.temperature)
         return rows.reshape(*sample_shape, *self.event_shape)
 
 
@@ -140,7 +145,7 @@ class CodePrior(nn.Module):
             x, _ = block(x, None)
         return self.head(x)
 
-    def draw(self, count: int) -> Tensor:
+    def draw(self, count: int, temperature: float = 1.0) -> Tensor:
         """Sample codes, int64 (count, L), at each place from the logits given those before."""
         code = torch.full((count, 1), self.start, device=self.position.device)
         memory: list[_Memory | None] = [None] * len(self.blocks)
@@ -149,7 +154,7 @@ class CodePrior(nn.Module):
             x = self.embedding(code) + self.position[place]  # (count, 1, width)
             for level, block in enumerate(self.blocks):
                 x, memory[level] = block(x, memory[level])
-            code = torch.multinomial(self.head(x[:, 0]).softmax(-1), 1)
+            code = torch.multinomial((self.head(x[:, 0]) / temperature).softmax(-1), 1)
             drawn.append(code)
         return torch.cat(drawn, dim=1)
 

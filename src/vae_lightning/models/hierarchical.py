@@ -16,6 +16,7 @@ from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNorma
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
 from vae_lightning.distributions.spaces import check_same_space
+from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.model import Initialization, Model
 from vae_lightning.models.trace import Latent, Trace
 
@@ -92,6 +93,7 @@ class HierarchicalVAE(Model):
         if len(latent_dims) < 2:
             raise ValueError(f"latent_dims={list(latent_dims)} is one layer: use model=vae")
         self.latent_dims = tuple(latent_dims)
+        self.latent_space = "plane"
         self.inference = inference
         self.decoder_sees = decoder_sees
 
@@ -176,20 +178,25 @@ class HierarchicalVAE(Model):
 
         return self._layers(x, labels, take)
 
-    @torch.no_grad()
-    def sample(self, num_images: int, labels: Tensor | None = None) -> Tensor:
-        z = self.prior_distribution().sample((num_images,))
-        layers = [z]
-        for layer in reversed(range(len(self.conditionals))):
-            layers.insert(0, self._conditional(layer, layers[0]).sample())
-        if labels is None:
-            labels = self.each_class_in_turn(num_images, z.device)
-        return self.decode(layers, labels).mean
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
+        first = 0 if self.inference == "bottom_up" else -1
+        return self._layers(x, labels, _centre)[first].posterior
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        latents = self._layers(x, labels, lambda posterior: (posterior.mean, None))
-        return self.decode([latent.z for latent in latents], labels).mean
+    def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return torch.cat([latent.z for latent in self._layers(x, labels, _centre)], dim=-1)
+
+    @torch.no_grad()
+    def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:
+        layers = [tempered(self.prior_distribution(), temperature).sample((num_images,))]
+        for layer in reversed(range(len(self.conditionals))):
+            below = tempered(self._conditional(layer, layers[0]), temperature)
+            layers.insert(0, below.sample())
+        return torch.cat(layers, dim=-1)
+
+    @torch.no_grad()
+    def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.decode(latents.split(self.latent_dims, dim=-1), labels).mean
 
     def _layers(self, x: Tensor, labels: Tensor | None, take: Take) -> Sequence[Latent]:
         if self.inference == "bottom_up":
@@ -247,6 +254,10 @@ class HierarchicalVAE(Model):
         """q(z_L|x) of a prior's own images, which belong to no data."""
         labels = self.each_class_in_turn(len(x), x.device)
         return self.posteriors[-1](self._features(x, labels)[-1])
+
+
+def _centre(posterior: Distribution) -> tuple[Tensor, None]:
+    return posterior.mean, None
 
 
 def product_of_normals(first: Distribution, second: Distribution) -> Distribution:

@@ -7,15 +7,21 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from vae_lightning.checks import all_at_least
+from vae_lightning.checks import all_at_least, at_least
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
+from vae_lightning.distributions.spaces import Path, Space, between
 from vae_lightning.models.trace import Latent, Trace
+from vae_lightning.randomness import noise_of
 
 Initialization = Literal["torch", "glorot_uniform"]
 
 _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+
+# Decoded at once where many samples are asked for: memory does not grow with them.
+_DECODED = 10_000
 
 
 class Model(nn.Module, ABC):
@@ -30,6 +36,7 @@ class Model(nn.Module, ABC):
 
     Attributes:
         likelihood: the head that makes p(x|z).
+        latent_space: where its latents live.
         seen_shape: of what the encoder sees, (C, H, W), or (C + 1, H, W) with the label's picture.
 
     Raises:
@@ -37,6 +44,7 @@ class Model(nn.Module, ABC):
     """
 
     likelihood: Likelihood
+    latent_space: Space
 
     def __init__(self, image_shape: Sequence[int], num_classes: int | None) -> None:
         super().__init__()
@@ -71,21 +79,186 @@ class Model(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, num_images: int, labels: Tensor | None = None) -> Tensor:
-        """Draw latents from the prior and return the mean images of the likelihood.
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
+        """Infer q(z|x), or q(z|x, y); of several layers, of the one that is inferred first.
 
         Shape:
-            labels int64 (num_images,), by default each class in turn; returns
-            (num_images, C, H, W).
+            x (B, C, H, W) in [0, 1]; labels int64 (B,); returns batch shape (B,).
         """
 
     @abstractmethod
+    def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The centre of the posterior: all layers side by side, maps flat.
+
+        Shape:
+            x (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B, D).
+        """
+
+    @abstractmethod
+    def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:
+        """Draw latents from the prior, in the form of `latent_means`.
+
+        Args:
+            num_images: how many.
+            temperature: 1 draws from the prior, less from a narrower one; see
+                `distributions.temperature`.
+
+        Shape:
+            returns (num_images, D).
+
+        Raises:
+            ValueError: another temperature than 1, of a prior that knows none.
+        """
+
+    @abstractmethod
+    def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean of p(x|z), or p(x|z, y): the picture of some latents.
+
+        Shape:
+            latents (N, D), in the form of `latent_means`; labels int64 (N,), or the shares of the
+            classes, (N, num_classes); returns (N, C, H, W).
+        """
+
+    @torch.no_grad()
+    def sample(
+        self,
+        num_images: int,
+        labels: Tensor | None = None,
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw latents from the prior and return the mean images of the likelihood.
+
+        Args:
+            num_images: how many.
+            labels: the class of each, by default each in turn; a model without classes needs none.
+            temperature: as for `sample_latents`.
+            generator: of the noise, on any device; None draws from torch's own.
+
+        Shape:
+            labels int64 (num_images,); returns (num_images, C, H, W).
+
+        Raises:
+            ValueError: a label of no class, or a temperature that the prior does not know.
+        """
+        device = self.device
+        with noise_of(generator, device):
+            latents = self.sample_latents(num_images, temperature)
+        if labels is None:
+            labels = self.each_class_in_turn(num_images, device)
+        elif self.num_classes is not None:
+            self.check_labels(labels)
+        return self.mean_images(latents, labels)
+
+    @torch.no_grad()
     def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Encode, and decode the centre of the posterior.
 
         Shape:
             x (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B, C, H, W).
         """
+        return self.mean_images(self.latent_means(x, labels), labels)
+
+    @torch.no_grad()
+    def interpolate(
+        self,
+        a: Tensor,
+        b: Tensor,
+        steps: int,
+        *,
+        path: Path | None = None,
+        labels_a: Tensor | None = None,
+        labels_b: Tensor | None = None,
+    ) -> Tensor:
+        """Images on the way from some to others: their latents, and where there are any labels.
+
+        The first and the last are the reconstructions of the two.
+
+        Args:
+            a: images.
+            b: as many others.
+            steps: images on the way, both ends included.
+            path: `linear` or `spherical`; None takes the one that stays in the latent space.
+            labels_a: the classes of `a`, for a conditional model.
+            labels_b: those of `b`.
+
+        Shape:
+            a, b (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B, steps, C, H, W).
+
+        Raises:
+            ValueError: fewer than two steps, or a path that leaves the latent space.
+        """
+        at_least("steps", steps, 2)
+        shares = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)
+        latents = between(
+            self.latent_means(a, labels_a),
+            self.latent_means(b, labels_b),
+            shares,
+            self.latent_space,
+            path,
+        )  # (B, steps, D)
+        mixed = None
+        if self.num_classes is not None and labels_a is not None and labels_b is not None:
+            one, other = (
+                F.one_hot(labels, self.num_classes).to(a.dtype) for labels in (labels_a, labels_b)
+            )
+            mixed = torch.lerp(one[:, None], other[:, None], shares[:, None]).flatten(0, 1)
+        return self.mean_images(latents.flatten(0, 1), mixed).unflatten(0, (len(a), steps))
+
+    @torch.no_grad()
+    def log_likelihood(
+        self,
+        x: Tensor,
+        num_samples: int,
+        labels: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        r"""The importance-weighted bound on log p(x) of each image, in nats.
+
+        .. math:: \log p(x) \ge \mathbb{E} \Big[ \log \frac{1}{K} \sum_{k=1}^K
+                  \frac{p(x, z_k)}{q(z_k|x)} \Big], \quad z_k \sim q(z|x)
+
+        Args:
+            x: images.
+            num_samples: K; more are tighter.
+            labels: their classes, for a conditional model.
+            generator: of the noise, on any device; None draws from torch's own.
+
+        Shape:
+            x (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B,).
+
+        References:
+            Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
+        """
+        at_least("num_samples", num_samples, 1)
+        block = max(1, _DECODED // len(x))
+        total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
+        with noise_of(generator, self.device):
+            for start in range(0, num_samples, block):
+                weights = self(x, min(block, num_samples - start), labels).log_weight  # (K, B)
+                total = torch.logaddexp(total, weights.double().logsumexp(0))
+        return total - math.log(num_samples)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def check_labels(self, labels: Tensor) -> None:
+        """Refuse labels that are not of a class.
+
+        Raises:
+            ValueError: one is not, or the model knows no classes.
+        """
+        if self.num_classes is None:
+            raise ValueError("labels: this model knows no classes")
+        for label in labels.unique().tolist():
+            if not 0 <= label < self.num_classes:
+                raise ValueError(
+                    f"class {label} does not exist: they are 0 to {self.num_classes - 1}"
+                )
 
     def each_class_in_turn(self, count: int, device: torch.device) -> Tensor | None:
         """Labels for images that nobody chose labels for: int64 (count,); None without classes."""
@@ -123,9 +296,11 @@ class Model(nn.Module, ABC):
         """What the decoder sees: the latents, and the label where there are classes.
 
         Shape:
-            z (..., B, D); labels int64 (B,); returns (..., B, D), or (..., B, D + num_classes).
+            z (..., B, D); labels int64 (B,), or the shares of the classes, (B, num_classes);
+            returns (..., B, D), or (..., B, D + num_classes).
         """
         if self.num_classes is None or labels is None:
             return z
-        label = F.one_hot(labels, self.num_classes).to(z.dtype)
+        label = labels if labels.dim() == 2 else F.one_hot(labels, self.num_classes)
+        label = label.to(z.dtype)
         return torch.cat([z, label.expand(*z.shape[:-1], -1)], dim=-1)

@@ -12,6 +12,7 @@ from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
 from vae_lightning.distributions.spaces import check_same_space
+from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.model import Initialization, Model
 from vae_lightning.models.trace import Latent, Trace
 
@@ -66,6 +67,7 @@ class VAE(Model):
         self.posterior = posterior(in_features=self.encoder.out_features, latent_dim=latent_dim)
         self.prior = prior(latent_dim=latent_dim)
         check_same_space(self.posterior.space, self.prior.space)
+        self.latent_space = self.posterior.space
         self.decoder = decoder(latent_dim=latent_dim + (num_classes or 0))
         self.likelihood = likelihood(
             in_features=self.decoder.out_features, image_shape=self.image_shape
@@ -73,11 +75,6 @@ class VAE(Model):
         self.initialize(initialization)
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
-        """Infer q(z|x), or q(z|x, y).
-
-        Shape:
-            x (B, C, H, W) in [0, 1]; labels int64 (B,); returns batch shape (B,), event shape (D,).
-        """
         return self.posterior(self.encoder(self.beside_image(x, labels)))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Distribution:
@@ -102,15 +99,16 @@ class VAE(Model):
         return (Latent(z, posterior, self.prior_distribution(), log_q),)
 
     @torch.no_grad()
-    def sample(self, num_images: int, labels: Tensor | None = None) -> Tensor:
-        z = self.prior_distribution().sample((num_images,))
-        if labels is None:
-            labels = self.each_class_in_turn(num_images, z.device)
-        return self.decode(z, labels).mean
+    def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.encode(x, labels).mean
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.decode(self.encode(x, labels).mean, labels).mean
+    def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:
+        return tempered(self.prior_distribution(), temperature).sample((num_images,))
+
+    @torch.no_grad()
+    def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.decode(latents, labels).mean
 
     def _encode_any(self, x: Tensor) -> Distribution:
         # A prior that is made of posteriors has images of its own, which belong to no data.

@@ -9,6 +9,7 @@ from torch.distributions import Distribution
 from vae_lightning.checks import at_least
 from vae_lightning.distributions.code_maps import CodeMaps, CodePrior
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
+from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.codebook import Codebook
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
@@ -64,6 +65,7 @@ class VectorQuantized(Model):
     ) -> None:
         super().__init__(image_shape, num_classes=None)
         at_least("commitment", commitment, 0)
+        self.latent_space = "plane"
         self.commitment = commitment
         self.codebook = Codebook(num_codes, code_dim, decay, restart_below)
         network = encoder(image_shape=self.image_shape)
@@ -81,7 +83,7 @@ class VectorQuantized(Model):
             in_features=self.decoder.out_features, image_shape=self.image_shape
         )
 
-    def encode(self, x: Tensor) -> CodeMaps:
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> CodeMaps:
         """Infer the codes of images.
 
         Shape:
@@ -129,13 +131,18 @@ class VectorQuantized(Model):
         return self._latents(self.encode(x), num_samples)
 
     @torch.no_grad()
-    def sample(self, num_images: int, labels: Tensor | None = None) -> Tensor:
-        codes = self.prior.distribution().sample((num_images,))
-        return self.decode(self.vectors_of(codes)).mean
+    def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.encode(x).mean.flatten(1)
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.decode(self.encode(x).mean).mean
+    def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:
+        codes = tempered(self.prior.distribution(), temperature).sample((num_images,))
+        return self.vectors_of(codes).flatten(1)
+
+    @torch.no_grad()
+    def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        size = (self.codebook.codes.shape[1], *self.prior.map_size)
+        return self.decode(latents.unflatten(1, size)).mean
 
     def _vectors(self, x: Tensor) -> Tensor:
         """What the encoder would have for codes, (B, E, h, w)."""

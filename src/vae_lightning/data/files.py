@@ -1,0 +1,139 @@
+"""Image files, and arrays in files, as uint8 tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vae_lightning.data.sources import resize
+from vae_lightning.errors import DataError
+
+# Endings of the files that are taken for images.
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+
+
+@dataclass(frozen=True)
+class NamedImages:
+    """Images of a user's own.
+
+    Attributes:
+        images: uint8 (N, C, H, W).
+        names: where each came from: its file, or its place in an array.
+        labels: int64 (N,), where the file has them.
+    """
+
+    images: Tensor
+    names: Sequence[str]
+    labels: Tensor | None = None
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder and those below it, sorted by path; hidden ones are passed over.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in ENDINGS
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+    if not found:
+        raise DataError(f"{folder} holds no image: the endings looked for are {', '.join(ENDINGS)}")
+    return found
+
+
+def read_image(path: Path, channels: int) -> Tensor:
+    """Read one image file, turned upright, as grey (1 channel) or colour (3).
+
+    Shape:
+        returns uint8 (channels, H, W).
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            upright = ImageOps.exif_transpose(file)
+            array = np.array(upright.convert("L" if channels == 1 else "RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} is not an image that can be read: {error}") from error
+    return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
+
+
+def read_inputs(path: Path, image_shape: Sequence[int], fit: bool) -> NamedImages:
+    """Read a user's own images: one file, a folder of them, or an `.npz` with `images`.
+
+    Args:
+        path: of the file or folder.
+        image_shape: (C, H, W), what a model takes.
+        fit: scale images of other sizes, cut to a square around their middle, instead of
+            refusing them.
+
+    Raises:
+        DataError: there is none, one cannot be read, or one is of another size.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    if path.suffix == ".npz":
+        return _read_npz(path, image_shape)
+    channels, height, width = image_shape
+    files = image_files(path) if path.is_dir() else [path]
+    images = []
+    for file in files:
+        image = read_image(file, channels)
+        if image.shape[1:] != (height, width):
+            if not fit:
+                raise DataError(
+                    f"{file} has {image.shape[2]} x {image.shape[1]} pixels, and the model takes "
+                    f"{width} x {height}: set fit=true to have images scaled"
+                )
+            image = resize(middle(image)[None], height)[0]
+        images.append(image)
+    names = [str(file.relative_to(path)) if path.is_dir() else str(file) for file in files]
+    return NamedImages(torch.stack(images), names)
+
+
+def middle(image: Tensor) -> Tensor:
+    """The largest square around the middle of an image.
+
+    Shape:
+        image (..., H, W); returns (..., S, S) with S the smaller of the two.
+    """
+    height, width = image.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[..., top : top + side, left : left + side]
+
+
+def _read_npz(path: Path, image_shape: Sequence[int]) -> NamedImages:
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in ("images", "labels") if name in content}
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as .npz: {error}") from error
+    if "images" not in arrays:
+        raise DataError(f"{path} holds no array named images")
+    array = arrays["images"]
+    if array.dtype != np.uint8 or list(array.shape[1:]) != list(image_shape) or len(array) == 0:
+        raise DataError(
+            f"{path} holds images of {array.dtype} and shape {tuple(array.shape)}: it must be "
+            f"uint8 and (N, {', '.join(map(str, image_shape))})"
+        )
+    labels = arrays.get("labels")
+    if labels is not None and labels.shape != (len(array),):
+        raise DataError(f"{path} holds {labels.shape} labels for {len(array)} images")
+    return NamedImages(
+        torch.from_numpy(array),
+        [str(place) for place in range(len(array))],
+        None if labels is None else torch.from_numpy(labels.astype(np.int64)),
+    )

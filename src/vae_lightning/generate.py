@@ -1,0 +1,82 @@
+"""Put a trained model to work: `python -m vae_lightning.generate ckpt_path=<run> mode=...`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vae_lightning import command
+from vae_lightning.config import instantiate, nearest
+from vae_lightning.errors import ConfigError
+from vae_lightning.trained import Studio, check_trained, device_of
+
+if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
+    from vae_lightning.generation.mode import Made
+
+_KEYS = ("task_name", "ckpt_path", "output_dir", "seed", "device", "data", "mode", "paths")
+
+
+def check(config: dict[str, Any]) -> None:
+    """Refuse what cannot be made: nothing is fetched or written.
+
+    Raises:
+        ConfigError: a key, type or value that does not fit.
+        CheckpointError: `ckpt_path` is no checkpoint.
+    """
+    for key in config:
+        if key not in _KEYS:
+            raise ConfigError(f"{key} is not a key of the configuration: {nearest(key, _KEYS)}")
+    model = check_trained(config)
+    device_of(config)
+    mode = instantiate(config["mode"], "mode")
+    try:
+        mode.check(model)
+    except ValueError as error:
+        raise ConfigError(f"mode.{error}") from error
+
+
+def generate(config: dict[str, Any]) -> None:
+    """Make what a configuration asks for, and report.
+
+    Args:
+        config: resolved, plain dicts and lists.
+    """
+    from vae_lightning.randomness import fixed_noise
+
+    studio = Studio(config)
+    mode = instantiate(config["mode"], "mode")
+    studio.folder.mkdir(parents=True, exist_ok=True)
+    with fixed_noise(studio.seed, studio.device):
+        made = mode.make(studio)
+    facts = {"checkpoint": str(studio.checkpoint), "seed": studio.seed, **made.facts}
+    (studio.folder / "generate.json").write_text(json.dumps(facts, indent=2) + "\n")
+    show(made)
+
+
+def show(made: "Made") -> None:
+    """Print what was made, and where it lies."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if made.table:
+        table = Table("", "value", "unit", show_edge=False)
+        table.columns[1].justify = "right"
+        for row in made.table:
+            table.add_row(*row)
+        console.print(table)
+    for file in made.files:
+        console.print(f"wrote  {_short(file)}", soft_wrap=True)
+
+
+def _short(path: Path) -> Path:
+    here = Path.cwd()
+    path = path.absolute()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def main() -> None:
+    command.run("generate", check=check, task=generate)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""What every mode of `generate` does."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vae_lightning.models import Model
+from vae_lightning.trained import Studio
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a mode made.
+
+    Attributes:
+        files: what to open, the best first; a folder stands for all that is in it.
+        facts: what is kept beside them, in `generate.json`: plain values.
+        table: what is printed, a line each: name, value, unit.
+    """
+
+    files: Sequence[Path]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    table: Sequence[tuple[str, str, str]] = ()
+
+
+class Mode(ABC):
+    """Something to make with a trained model: one option of the group `mode`.
+
+    Its arguments are the keys below `mode`.
+    """
+
+    @abstractmethod
+    def check(self, model: Model) -> None:
+        """Refuse what this model cannot make, before anything is read or written.
+
+        Args:
+            model: on the CPU.
+
+        Raises:
+            ValueError: one line that says what would do.
+            UserError: the same, of files.
+        """
+
+    @abstractmethod
+    def make(self, studio: Studio) -> Made:
+        """Make it, and write it into the studio's folder; torch's noise is already seeded."""
