@@ -153,6 +153,7 @@ MISTAKES = [
     (["-m", "model.latent_dim=2,3", "data=digits,mnits"], ["data=mnits"]),
     (["-m", "seed=0,1", "model.latent_dmi=2,3"], ["latent_dmi"]),
     (["-m", "model.latent_dim=interval(2,3)"], ["model.latent_dim"]),
+    (["callbacks.pictures=5"], ["callbacks.pictures=5", "null to do without"]),
     (["hparams_search=latent_dim", "objective.beta=-1"], ["objective.beta=-1"]),
     (["-m", "seed=0,1", *TWO_PROCESSES], ["2 devices", "trainer.devices=1", "without -m"]),
     (["hparams_search=latent_dim", *TWO_PROCESSES], ["2 devices", "trainer.devices=1"]),

@@ -147,6 +147,14 @@ def test_a_seed_decides_the_result_to_the_last_digit(call_train: CallTrain, tmp_
         assert found[0][tag] != found[2][tag]
 
 
+def test_a_callback_or_a_logger_that_is_null_is_done_without(tmp_path: Path) -> None:
+    overrides = [*DIGITS, "callbacks.pictures=null", "logger=both", "logger.csv=null"]
+    config = to_container(compose("train", [*overrides, f"paths.run_dir={tmp_path}"]))
+    trainer = build(config).trainer
+    assert "Pictures" not in [type(part).__name__ for part in trainer.callbacks]  # type: ignore[attr-defined]
+    assert [type(part).__name__ for part in trainer.loggers] == ["TensorBoardLogger"]
+
+
 def test_seed_zero_makes_weights_of_its_own(tmp_path: Path) -> None:
     def weights(seed: int) -> torch.Tensor:
         options = [*DIGITS, *MINIMAL, f"paths.run_dir={tmp_path}", f"seed={seed}"]
@@ -230,6 +238,8 @@ def test_a_run_on_a_small_part_of_the_data_goes_through(
     assert metrics["epochs"] == 3
     assert metrics["images_per_second"] * metrics["seconds"] < 3 * 1300
     assert math.isfinite(metrics["test/elbo"])
+    assert metrics["limit_test_batches"] == 1
+    assert "of a part of the images alone: trainer.limit_train_batches=10" in outcome.out
 
 
 class SeenLabels(Callback):

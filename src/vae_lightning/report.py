@@ -99,6 +99,7 @@ def conclude(
         "precision": run.trainer.precision,
         "tags": config["tags"],
         "checkpoint": checkpoint,
+        **limits(run.trainer),
     }
     content = json.dumps({**dict(sorted(metrics.items())), **facts}, indent=2)
     (folder / "metrics.json").write_text(content + "\n")
@@ -111,6 +112,22 @@ def conclude(
             )
             logger.finalize("success")
     _print_table(run, config, metrics, checkpoint)
+
+
+def limits(trainer: Trainer) -> dict[str, int | float]:
+    """The settings that kept a run from seeing all images: batches, or a share of them."""
+    found = {
+        name: getattr(trainer, name)
+        for name in (
+            "limit_train_batches",
+            "limit_val_batches",
+            "limit_test_batches",
+            "overfit_batches",
+        )
+    }
+    # A whole number counts batches: 1 is one of them, 1.0 is all.
+    whole = [name for name, value in found.items() if type(value) is float and value in (0, 1)]
+    return {name: value for name, value in found.items() if name not in whole}
 
 
 def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
@@ -180,6 +197,9 @@ def _print_table(
         f"\n{run.datamodule.source.title}, {bound_name(run.datamodule, run.module.model)}",
         soft_wrap=True,
     )
+    if limited := limits(run.trainer):
+        settings = ", ".join(f"trainer.{name}={value}" for name, value in limited.items())
+        console.print(f"of a part of the images alone: {settings}", soft_wrap=True)
     console.print(f"run         {short(config['paths']['run_dir'])}", soft_wrap=True)
     if checkpoint:
         console.print(f"checkpoint  {short(checkpoint)}", soft_wrap=True)

@@ -74,6 +74,16 @@ def build(config: dict[str, Any]) -> Run:
     for group in _GROUPS:
         if not isinstance(config.get(group), dict):
             raise ConfigError(f"{group} is missing: name one of its options, as in {group}=...")
+    for group in ("callbacks", "logger"):
+        for name, node in config[group].items():
+            if not isinstance(node, dict | None):
+                raise ConfigError(
+                    f"{group}.{name}={node} should be a section, or null to do without"
+                )
+        # An experiment may tune one that was not chosen.
+        config[group] = {
+            name: node for name, node in config[group].items() if node and "_target_" in node
+        }
     fallbacks = [file.stem for file in (CONF_DIR / "data").glob("*.yaml")]
     if config["data_fallback"] not in (None, *fallbacks):
         raise ConfigError(
@@ -109,9 +119,7 @@ def build(config: dict[str, Any]) -> Run:
         config["trainer"],
         "trainer",
         callbacks=[
-            instantiate(node, f"callbacks.{name}")
-            for name, node in config["callbacks"].items()
-            if "_target_" in node  # an experiment may tune a callback that was not chosen
+            instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
         ],
         logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
     )
