@@ -197,6 +197,23 @@ def test_density_of_a_vamp_integrates_to_one_and_its_samples_are_of_it(posterior
     check_density_and_samples(model.prior_distribution(), draws=10_000)
 
 
+@pytest.mark.parametrize(
+    ("posterior", "components", "count"),
+    [
+        ("flow", 11, 1),
+        ("flow", 10, 0),
+        ("diagonal_normal", 11, 0),
+    ],
+)
+def test_many_components_of_a_flow_posterior_are_warned_of(
+    recwarn: pytest.WarningsRecorder, posterior: str, components: int, count: int
+) -> None:
+    model = small_model(posterior, "vamp", 2, f"model.prior.num_components={components}")
+    model(some_images(), 1)
+    told = [str(item.message) for item in recwarn if "num_components=11" in str(item.message)]
+    assert len(told) == count
+
+
 def test_pseudo_inputs_stay_between_black_and_white_and_keep_a_gradient() -> None:
     prior = vamp_of(3)
     with torch.no_grad():

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def run(
     import hydra
 
     register_resolvers()
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     failed = False
 
     def job(config: Any) -> float | None:

@@ -1,6 +1,7 @@
 """The prior made of the posteriors of learned images."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +15,7 @@ from torch.distributions import (
 )
 
 from vae_lightning.checks import at_least
+from vae_lightning.distributions.flows import Pushed
 from vae_lightning.distributions.normal_mixture import NormalMixture
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.distributions.priors.prior import Encode, Prior
@@ -21,6 +23,9 @@ from vae_lightning.seeing import SeesData, TrainingImages
 
 # A pixel that is black or white would ask for a logit without end.
 _MARGIN = 0.01
+
+# With more components, steps that score by inversion take seconds on a CPU.
+_FEW = 10
 
 
 class Vamp(SeesData, Prior):
@@ -89,5 +94,12 @@ class Vamp(SeesData, Prior):
         if isinstance(posterior, Independent) and type(posterior.base_dist) is Normal:
             normal = posterior.base_dist
             return NormalMixture(self.log_weights, normal.loc, normal.scale)
+        if isinstance(posterior, Pushed) and len(self.log_weights) > _FEW:
+            warnings.warn(
+                f"model.prior.num_components={len(self.log_weights)}: a posterior that is a flow "
+                "scores each sample under each component by inversion, which is slow: set "
+                f"model.prior.num_components={_FEW}, or model/posterior=diagonal_normal",
+                stacklevel=2,
+            )
         weights = Categorical(logits=self.log_weights, validate_args=False)
         return MixtureSameFamily(weights, posterior, validate_args=False)
