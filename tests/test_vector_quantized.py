@@ -13,7 +13,7 @@ from vae_lightning.checkpoint import load
 from vae_lightning.compatibility import check_together
 from vae_lightning.config import compose, to_container
 from vae_lightning.distributions.code_maps import CodeMaps, CodePrior
-from vae_lightning.metrics.latents import posterior_means, rate_decomposition, usage
+from vae_lightning.metrics.latents import perplexity, posterior_means, rate_decomposition, usage
 from vae_lightning.metrics.likelihood import bounds_of
 from vae_lightning.models.codebook import Codebook
 from vae_lightning.objectives import ELBO, ImportanceWeighted
@@ -382,3 +382,16 @@ def test_more_steps_explain_the_images_better() -> None:
         optimizer.step()
         bounds.append(trace.elbo.mean().item())
     assert bounds[-1] > bounds[0] + 10
+
+
+def test_perplexity_is_the_number_of_codes_that_are_used_equally() -> None:
+    assert perplexity(torch.tensor([[7, 7], [7, 7]])) == pytest.approx(1)
+    assert perplexity(torch.tensor([[0, 2], [5, 7]])) == pytest.approx(4)
+    half = math.exp(0.5 * math.log(2) + 0.5 * math.log(4))
+    assert perplexity(torch.tensor([0, 0, 1, 2])) == pytest.approx(half)
+
+
+def test_usage_of_codes_has_the_perplexity_of_all_images_together() -> None:
+    model = small_model().eval()
+    codes = model.encode(images(50)).codes
+    assert usage(model, images(50), None)["codebook_perplexity"] == perplexity(codes)

@@ -95,6 +95,7 @@ _ROWS = (
     ("rate", "nats per image", 2),
     ("distortion", "nats per image", 2),
     ("active_units", "latent dimensions", 0),
+    ("codebook_perplexity", "codes in use", 1),
     ("mutual_information", "nats, at most {mutual_information_bound:.2f}", 2),
     ("marginal_kl", "nats", 2),
     ("total_correlation", "nats", 2),

@@ -188,6 +188,8 @@ def _print_table(
         counts = layers if isinstance(layers, list) else [active]
         shown = " + ".join(f"{count:.0f}" for count in counts)
         table.add_row("active units", shown, "latent dimensions")
+    if (used := metrics.get(f"{stage}/codebook_perplexity")) is not None:
+        table.add_row("codebook perplexity", f"{used:.1f}", "codes in use")
     if "seconds" in metrics:
         table.add_row("training", f"{metrics['seconds']:.1f}", "seconds")
         table.add_row("speed", f"{metrics['images_per_second']:,.0f}", "images per second")

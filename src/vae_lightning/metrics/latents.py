@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
+from vae_lightning.distributions.code_maps import CodeMaps
 from vae_lightning.distributions.divergence import independent_dimensions, rate_per_dimension
 from vae_lightning.distributions.flows import Pushed
 from vae_lightning.models.trace import Latent
@@ -59,6 +60,18 @@ def active_units(posterior_means: Tensor) -> int:
     return int((variance > ACTIVE_VARIANCE).sum())
 
 
+def perplexity(codes: Tensor) -> float:
+    r"""How many codes are in use: as many, used equally, would have the same entropy.
+
+    .. math:: \exp \Big( -\sum_k f_k \log f_k \Big), \quad f_k = \text{share of code } k
+
+    Shape:
+        codes: int64, any.
+    """
+    shares = codes.flatten().bincount().double() / codes.numel()
+    return float(torch.special.entr(shares).sum().exp())
+
+
 @torch.no_grad()
 def inferred(
     model: LatentVariableModel, images: Tensor, labels: Tensor | None, num_samples: int = 1
@@ -99,9 +112,10 @@ def usage(model: LatentVariableModel, images: Tensor, labels: Tensor | None) -> 
         images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None where the model needs none.
 
     Returns:
-        `active_units`; of several stochastic layers also `active_units_per_layer`; and where the
-        posterior and prior of every layer factorise over the dimensions, `rate_per_dimension`, in
-        nats: the means over the images, one for each dimension, layer by layer.
+        `active_units`; of several stochastic layers also `active_units_per_layer`; of maps of codes
+        `codebook_perplexity`; and where the posterior and prior of every layer factorise over the
+        dimensions, `rate_per_dimension`, in nats: the means over the images, one for each
+        dimension, layer by layer.
     """
     parts = inferred(model, images, labels)
     if len(parts[0]) > 1:
@@ -111,6 +125,14 @@ def usage(model: LatentVariableModel, images: Tensor, labels: Tensor | None) -> 
     scores: dict[str, Score] = {"active_units": float(sum(counts))}
     if len(counts) > 1:
         scores["active_units_per_layer"] = [float(count) for count in counts]
+    codes = [
+        latent.posterior.codes
+        for layer in layers
+        for latent in layer
+        if isinstance(latent.posterior, CodeMaps)
+    ]
+    if codes:
+        scores["codebook_perplexity"] = perplexity(torch.cat(codes))
     rates = [
         [rate_per_dimension(latent.posterior, latent.prior) for latent in layer] for layer in layers
     ]
