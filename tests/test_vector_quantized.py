@@ -336,7 +336,7 @@ def test_metrics_of_latents_take_it() -> None:
     model(images(50), 1)
     model.eval()
     scores = usage(model, images(50), None)
-    assert set(scores) == {"active_units"}
+    assert set(scores) == {"active_units", "codebook_perplexity"}
     assert posterior_means(model, images(50), None).shape == (50, 3 * 4 * 4)
     split = rate_decomposition(model, images(50), None, seed=0)
     # Every image has codes of its own: they tell all that there is to tell.
