@@ -48,10 +48,9 @@ def benchmark(config: dict[str, Any]) -> None:
     from rich.console import Console
 
     from vae_lightning import rivals
-
-    console = Console(highlight=False)
     from vae_lightning.data.batches import ResidentBatches
 
+    console = Console(highlight=False)
     run = build(_of_train(config))
     run.datamodule.prepare_data()
     run.datamodule.setup("fit")

@@ -89,6 +89,11 @@ def run(config: dict[str, Any]) -> float | None:
         f"{find(config['ckpt_path'])}",
         soft_wrap=True,
     )
+    if not data.class_names and {"latents", "samples"} & set(options["parts"]):
+        print(
+            "The images have no classes: no label is read from the latents, and no classifier "
+            "compares samples with images."
+        )
     scores: dict[str, Score] = {}
     seconds: dict[str, float] = {}
     pictures: dict[str, Tensor] = {}

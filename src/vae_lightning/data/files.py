@@ -64,9 +64,10 @@ def read_image(path: Path, channels: int) -> Tensor:
 
     try:
         with Image.open(path) as file:
-            upright = ImageOps.exif_transpose(file)
-            if upright.mode.startswith("I;16"):  # Pillow would cut such greys at 255
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            ImageOps.exif_transpose(file, in_place=True)
+            upright: Image.Image = file
+            if file.mode.startswith("I;16"):  # Pillow would cut such greys at 255
+                upright = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
             array = np.array(upright.convert("L" if channels == 1 else "RGB"))
     except Exception as error:  # Pillow raises whatever a broken file leads it to
         raise DataError(f"{path} is not an image that can be read: {error}") from error

@@ -12,7 +12,7 @@ from vae_lightning.data.files import image_files, is_image
 from vae_lightning.data.in_files import InFiles, OnError, Reader
 from vae_lightning.data.sources import ImageSource, Split
 
-# Of the test images' choice; the same for every run, so that runs are compared on the same images.
+# Of the test images' choice and order: runs are compared on the same images.
 _SPLIT_SEED = 0
 
 
@@ -154,7 +154,9 @@ def _read_names(folder: Path, test_size: float) -> tuple[tuple[str, ...], dict[s
             )
     for name in ("test", "val"):
         if (folder / name).is_dir():
-            splits[name] = _labelled(folder, folder / name, classes)
+            files = _labelled(folder, folder / name, classes)
+            # Whoever looks at the first images is to see all classes.
+            splits[name] = files.some(_shuffled(len(files.names)))
     if "test" not in splits:
         total = len(splits["train"].names)
         count = counted("test_size", test_size, total)
@@ -164,11 +166,14 @@ def _read_names(folder: Path, test_size: float) -> tuple[tuple[str, ...], dict[s
                 f"test_size={test_size} {reason}: {folder} holds {total} training images, and no "
                 f"folder test"
             )
-        order = torch.randperm(total, generator=torch.Generator().manual_seed(_SPLIT_SEED))
-        test, train = order.split([count, total - count])
-        splits["test"] = splits["train"].some(sorted(test.tolist()))
-        splits["train"] = splits["train"].some(sorted(train.tolist()))
+        order = _shuffled(total)
+        splits["test"] = splits["train"].some(order[:count])
+        splits["train"] = splits["train"].some(sorted(order[count:]))
     return classes, splits
+
+
+def _shuffled(count: int) -> list[int]:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(_SPLIT_SEED)).tolist()
 
 
 def _labelled(root: Path, folder: Path, classes: Sequence[str]) -> _Files:
