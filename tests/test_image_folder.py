@@ -1,5 +1,8 @@
 """Training on a folder of the user's own images."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -367,6 +370,15 @@ def test_streamed_images_are_those_of_a_resident_run_in_the_same_order(
     assert_same([streamed.held_out_images()], [resident.held_out_images()])
 
 
+def test_no_draw_of_black_and_white_serves_two_images(tmp_path: Path) -> None:
+    for number in range(30):
+        write_image(tmp_path / f"{number}.png", 128)
+    module = ready(tmp_path, binarize="fixed", size=8, test_size=8, val_size=4)
+    images = torch.cat([whole(module, split)[0] for split in SPLITS])
+    assert images.unique().tolist() == [0, 1]
+    assert len(images.flatten(1).unique(dim=0)) == 30
+
+
 def test_whether_images_stream_is_decided_by_the_memory_they_would_take(folder: Path) -> None:
     gigabytes = 40 * 3 * 4 * 4 / 1e9
     for share, loader in ((1.01, ResidentBatches), (0.99, StreamedBatches)):
@@ -409,6 +421,19 @@ def test_two_processes_stream_disjoint_halves(folder: Path) -> None:
     assert len(halves[0]) == len(halves[1])
     both = torch.cat(halves).flatten(1)
     assert len(both.unique(dim=0)) == len(both)
+
+
+def test_an_interrupt_does_not_take_the_batches_from_a_run_that_finishes_its_step(
+    folder: Path,
+) -> None:
+    module = ready(folder, max_resident_gb=0, batch_size=2)
+    iterator = iter(module.train_dataloader())
+    drawn = [next(iterator)]
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGINT)
+    drawn += iterator
+    assert len(drawn) == module.num_images["train"] / 2
 
 
 def test_a_file_that_goes_missing_while_it_streams_is_named_in_one_line(folder: Path) -> None:

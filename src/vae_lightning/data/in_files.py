@@ -1,6 +1,7 @@
 """Images that stay in their files until they are needed."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -192,6 +193,7 @@ class StreamedBatches(Batches):
             pin_memory=device.type == "cuda",
             # A generator of its own: the global one stays as it was.
             generator=torch.Generator(),
+            worker_init_fn=_leave_interrupts_to_the_run,
         )
         try:
             for pixels in loader:
@@ -201,6 +203,11 @@ class StreamedBatches(Batches):
                 str(error).strip().splitlines()[-1].split("DataError: ")[-1]
                 + "; it could be read when the run began"
             ) from error
+
+
+def _leave_interrupts_to_the_run(worker: int) -> None:
+    # Ctrl-C reaches every process; a run finishes its step before it stops.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Gathered:
