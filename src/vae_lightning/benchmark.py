@@ -48,12 +48,15 @@ def benchmark(config: dict[str, Any]) -> None:
     from rich.console import Console
 
     from vae_lightning import rivals
+    from vae_lightning.data.batches import ResidentBatches
 
     console = Console(highlight=False)
     run = build(_of_train(config))
     run.datamodule.prepare_data()
     run.datamodule.setup("fit")
     batches = run.datamodule.train_dataloader()
+    if not isinstance(batches, ResidentBatches):
+        raise ConfigError("the benchmark times images that fit into memory: use data=mnist")
     device = run.trainer.strategy.root_device
     images = batches.images.to(device)
     count = config["nll_images"]

@@ -146,7 +146,7 @@ def _checked(
         if fallback and (problem := _data_problem(plain)):
             if choice == fallback:
                 raise problem
-            missing = plain["data"]["source"]["_target_"].rpartition(".")[2]
+            missing = instantiate(plain["data"], "data").source.title
             print(f"warning: data={fallback} instead of {missing}: {problem}", file=sys.stderr)
             flags.overrides = _replaced(flags.overrides, choice, fallback)
             return _checked(config_name, flags, check)
@@ -187,8 +187,7 @@ def _replaced(overrides: list[str], choice: str, fallback: str) -> list[str]:
 
 def _data_problem(config: Config) -> DataError | None:
     try:
-        source = instantiate(config["data"]["source"], "data.source")
-        source.fetch(Path(config["data"]["root"]).expanduser())
+        instantiate(config["data"], "data").prepare_data()
     except DataError as error:
         return error
     return None

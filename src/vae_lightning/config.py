@@ -52,10 +52,14 @@ def compose(config_name: str, overrides: Sequence[str] = (), with_hydra: bool = 
 
 
 def register_resolvers() -> None:
-    """Make known to OmegaConf what `conf/` computes: `${result_folder:checkpoint,chosen,name}`."""
+    """Make known to OmegaConf what `conf/` computes.
+
+    `${result_folder:checkpoint,chosen,name}` and `${classes_of_folder:root}`.
+    """
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
+    OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
 
 
 def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
@@ -73,6 +77,12 @@ def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
     path = Path(str(checkpoint))
     folder = path if path.is_dir() else path.parent
     return str((folder.parent if folder.name == "checkpoints" else folder) / name)
+
+
+def _classes_of_folder(root: str | None) -> int:
+    from vae_lightning.data.folder import num_classes_of
+
+    return num_classes_of(root)
 
 
 def to_container(config: Any) -> Any:

@@ -51,6 +51,14 @@ def check(config: dict[str, Any]) -> None:
     data = datamodule_of(config)
     if data.num_images[options["split"]] == 0:
         raise ConfigError(f"evaluate.split={options['split']} holds no images in this run")
+    if "samples" in options["parts"] and data.num_images[options["split"]] < 4:
+        raise ConfigError(
+            f"evaluate.split={options['split']} holds {data.num_images[options['split']]} images, "
+            "and evaluate.parts=[samples] compares at least 4"
+        )
+    data.check_in_memory(options["split"])
+    if data.class_names and {"latents", "samples"} & set(options["parts"]):
+        data.check_in_memory("train")  # classifiers and probes learn from it
     check_accelerator(config["trainer"])
     instantiate(config["trainer"], "trainer", logger=False, enable_checkpointing=False)
 

@@ -89,6 +89,11 @@ def run(config: dict[str, Any]) -> float | None:
         f"{find(config['ckpt_path'])}",
         soft_wrap=True,
     )
+    if not data.class_names and {"latents", "samples"} & set(options["parts"]):
+        print(
+            "The images have no classes: no label is read from the latents, and no classifier "
+            "compares samples with images."
+        )
     scores: dict[str, Score] = {}
     seconds: dict[str, float] = {}
     pictures: dict[str, Tensor] = {}
@@ -118,7 +123,7 @@ def run(config: dict[str, Any]) -> float | None:
         seconds["latents"] = time.perf_counter() - started
     if "samples" in options["parts"]:
         started = time.perf_counter()
-        found, pictures, space = sample_scores(config, model, shown, labels, bounds)
+        found, pictures, space = sample_scores(config, model, data, shown, labels, bounds)
         scores |= found
         seconds["samples"] = time.perf_counter() - started
 
@@ -153,12 +158,16 @@ def latent_scores(
 ) -> dict[str, Score]:
     """What the latent variables of some images hold; see `metrics.latents`.
 
+    Of data without classes, there are no labels to read from them.
+
     Shape:
         images float32 (N, C, H, W) in [0, 1]; labels int64 (N,).
     """
     scores = usage(model, images, labels)
     if has_bound(model):
         scores |= rate_decomposition(model, images, labels, seed)
+    if not data.class_names:
+        return scores
     train_images, train_labels = data.evaluated("train")
     train_means = posterior_means(
         model,
@@ -178,29 +187,19 @@ def latent_scores(
 def sample_scores(
     config: dict[str, Any],
     model: Model,
+    data: ImageDataModule,
     images: Tensor,
     labels: Tensor,
     bounds: Tensor | None,
-) -> tuple[dict[str, Score], dict[str, Tensor], str]:
+) -> tuple[dict[str, Score], dict[str, Tensor], str | None]:
     """How good reconstructions and samples are, the pictures of both, and the feature space.
+
+    Data without classes has no such space: none of its images is told apart by a classifier.
 
     Shape:
         images float32 (N, C, H, W) in [0, 1]; labels int64 (N,); bounds (N, len(BOUNDS)); the
         pictures are uint8 (3, H', W').
     """
-    # Samples are mean images, so they are compared with the images before any binarisation.
-    options = config["evaluate"]
-    grey = datamodule_of(config, binarize="none")
-    grey.setup("test")
-    # Of the official splits, so that the space is the same whatever a run holds out.
-    classifier = feature_classifier(
-        str(grey.name),
-        *grey.official(train=True),
-        *grey.official(train=False),
-        num_classes=len(grey.class_names),
-        folder=grey.root / "features",
-    ).to(images.device)
-    real = grey.evaluated(options["split"])[0][: len(images)].to(images.device, torch.float32) / 255
     # Samples of a conditional model are of as many of each class as there are images of it.
     conditions = labels.split(1000)
     with fixed_noise(config["seed"], images.device):
@@ -210,11 +209,11 @@ def sample_scores(
     )
     # Means of normal pixels may lie beyond black and white.
     samples, reconstructions = samples.clamp(0, 1), reconstructions.clamp(0, 1)
-    scores: dict[str, Score] = {
-        **reconstruction_quality(images, reconstructions),
-        **sample_quality(real, samples, classifier),
-        "feature_space_accuracy": classifier.test_accuracy,
-    }
+    scores: dict[str, Score] = {**reconstruction_quality(images, reconstructions)}
+    space = None
+    if data.class_names:
+        found, space = _in_feature_space(config, data, samples)
+        scores |= found
     pictures = {
         "reconstructions": _pairs(images[:32], reconstructions[:32]),
         "samples": grid(samples[:64], 8),
@@ -222,7 +221,31 @@ def sample_scores(
     if bounds is not None:
         worst = bounds[:, 0].argsort(descending=True)[:32].to(images.device)
         pictures["worst_explained"] = _pairs(images[worst], reconstructions[worst])
-    return scores, pictures, classifier.space
+    return scores, pictures, space
+
+
+def _in_feature_space(
+    config: dict[str, Any], data: ImageDataModule, samples: Tensor
+) -> tuple[dict[str, Score], str]:
+    # Samples are mean images, so they are compared with the images before any binarisation.
+    grey = data
+    if data.binarize != "none":
+        grey = datamodule_of(config, binarize="none")
+        grey.setup("test")
+    # Of the official splits, so that the space is the same whatever a run holds out.
+    classifier = feature_classifier(
+        str(grey.name),
+        *grey.official(train=True),
+        *grey.official(train=False),
+        num_classes=len(grey.class_names),
+        folder=grey.cache / "features",
+    ).to(samples.device)
+    real = grey.evaluated(config["evaluate"]["split"])[0][: len(samples)]
+    scores: dict[str, Score] = {
+        **sample_quality(real.to(samples.device, torch.float32) / 255, samples, classifier),
+        "feature_space_accuracy": classifier.test_accuracy,
+    }
+    return scores, classifier.space
 
 
 def _pairs(images: Tensor, reconstructions: Tensor, columns: int = 8) -> Tensor:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning import Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
@@ -22,11 +22,28 @@ if TYPE_CHECKING:
 
 NO_BOUND = "log p(x, z) of codes without noise: no bound on log p(x)"
 SOFT_BOUND = "cross-entropy of grey pixels: not to be put beside a published NLL"
+MOST_TEST_IMAGES = 10_000
 BOUNDS: dict[Measure, str] = {
     "binary": "bound on log p(x)",
     "discrete": "bound on log p(x), a probability of images of 256 grey values",
     "density": "bound on a log-density, which may be above 0: to be compared with densities only",
 }
+
+
+class Introduction(Callback):
+    """Says, once the data is read and its images are counted, what is about to be trained on what.
+
+    Args:
+        run: of which it is told.
+    """
+
+    def __init__(self, run: "Run") -> None:
+        self.run: Run | None = run
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if self.run is not None:
+            introduce(self.run)
+        self.run = None  # said once, though the test sets up as well
 
 
 def introduce(run: "Run") -> None:
@@ -60,8 +77,11 @@ def go_on(run: "Run", checkpoint: Path, config: dict[str, Any]) -> None:
 
 
 def latent_usage(run: "Run") -> dict[str, Score]:
-    """How the test images use the latent dimensions, by tag; see `metrics.latents.usage`."""
-    images, labels = run.datamodule.images("test", run.datamodule.num_images["test"])
+    """How the test images use the latent dimensions, by tag; see `metrics.latents.usage`.
+
+    Of a test split larger than MNIST's, so many of the first images as that has.
+    """
+    images, labels = run.datamodule.images("test", MOST_TEST_IMAGES)
     device = run.trainer.strategy.root_device
     scores = usage(run.module.model.to(device).eval(), images.to(device), labels.to(device))
     return {f"test/{name}": value for name, value in scores.items()}
@@ -149,7 +169,10 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
     for group in chosen:
         visit(config.get(group), group)
     # Where files lie, and what repeats another key, distinguishes nothing.
-    for key in ("data", "data.source", "data.root", "data.seed", "data.eval_batch_size"):
+    for key in (
+        "data", "data.source", "data.root", "data.seed", "data.eval_batch_size",
+        "data.cache", "data.max_resident_gb", "data.num_workers",
+    ):  # fmt: skip
         flat.pop(key, None)
     return flat
 

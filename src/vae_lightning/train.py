@@ -167,7 +167,7 @@ def train(config: dict[str, Any]) -> float | None:
     run = build(config)
     module, datamodule, trainer = run.module, run.datamodule, run.trainer
     checkpoint = find(config["ckpt_path"]) if config["ckpt_path"] is not None else None
-    report.introduce(run)
+    run.trainer.callbacks.insert(0, report.Introduction(run))  # type: ignore[attr-defined]
     if config["train"] and checkpoint:
         report.go_on(run, checkpoint, config)
     metrics: dict[str, Score] = {}

@@ -1,11 +1,12 @@
 """A trained model at work: what every command on a checkpoint shares."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae_lightning.checks import at_least
-from vae_lightning.config import check_type, instantiate, nearest
+from vae_lightning.config import check_node, check_type, instantiate, nearest
 from vae_lightning.errors import ConfigError
 
 if TYPE_CHECKING:  # a run needs them; --help and --cfg answer without
@@ -51,10 +52,18 @@ def datamodule_of(config: dict[str, Any], **changes: Any) -> "ImageDataModule":
             they are not null.
         changes: further ones.
     """
+    from hydra.utils import get_class
+
     from vae_lightning.checkpoint import read
 
+    stored = read(config["ckpt_path"])["config"]["data"]
     changes |= {key: value for key, value in config["data"].items() if value is not None}
-    return instantiate(read(config["ckpt_path"])["config"]["data"] | changes, "data")
+    check_node(stored, "data")
+    shared = getattr(get_class(stored["_target_"]), "shared_root", True)
+    if not shared and changes.get("root") == os.environ.get("VAE_LIGHTNING_DATA"):
+        # The environment says where downloads are, not where a user's own folder is.
+        changes.pop("root", None)
+    return instantiate(stored | changes, "data")
 
 
 def device_of(config: dict[str, Any]) -> "torch.device":

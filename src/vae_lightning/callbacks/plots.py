@@ -110,15 +110,15 @@ class LatentScatter(Drawing):
         self.count = count
 
     def draw(self, scene: Scene) -> Tensor | None:
-        images, labels = scene.images(self.count)
-        means = posterior_means(scene.model, images[:1], labels[:1])
-        if means.shape[1] != 2:
+        if posterior_means(scene.model, *scene.images(1)).shape[1] != 2:
             return None
+        images, labels = scene.images(self.count)
         means, labels = posterior_means(scene.model, images, labels).cpu(), labels.cpu()
         figure = new_figure(6.5, 5)
         figure.subplots_adjust(left=0.08, right=0.85, bottom=0.1, top=0.94)
         axes = figure.subplots()
-        for label, name in enumerate(scene.data.class_names):
+        # Without classes all labels are 0.
+        for label, name in enumerate(scene.data.class_names or [""]):
             chosen = means[labels == label]
             axes.scatter(
                 chosen[:, 0].numpy(), chosen[:, 1].numpy(), s=3, linewidths=0, label=name,
@@ -127,5 +127,6 @@ class LatentScatter(Drawing):
         limit = max(3.0, float(means.abs().quantile(0.995)) * 1.1)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel="$z_1$", ylabel="$z_2$")
         axes.set(title=f"posterior means of {len(means):,} {scene.split} images", aspect="equal")
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=4)
+        if scene.data.class_names:
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=4)
         return to_image(figure)

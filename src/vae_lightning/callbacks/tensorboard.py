@@ -50,12 +50,13 @@ class TensorBoardPages(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
         for writer in writers(trainer):
+            names = data.class_names
             images, labels = data.images("test", self.projected)
             with torch.no_grad():
                 means = posterior_means(pl_module.model, images.to(pl_module.dtype), labels)
             writer.add_embedding(
                 means,
-                metadata=[data.class_names[label] for label in labels.tolist()],
+                metadata=[names[label] for label in labels.tolist()] if names else None,
                 label_img=images,
                 global_step=trainer.global_step,
                 tag="posterior_mean",

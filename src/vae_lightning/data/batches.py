@@ -1,6 +1,7 @@
-"""Batches drawn from tensors that live on the device."""
+"""Batches drawn in an order that depends on seed and epoch alone."""
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -38,18 +39,94 @@ class Order:
         return torch.randperm(self.num_images, generator=self.generator("cpu"))
 
 
-class ResidentBatches:
-    """An iterable of `(images, labels)`, gathered and converted where the tensors live.
+class Batches(ABC):
+    """An iterable of `(images, labels)`; where the images come from is left open.
 
     Args:
-        images: uint8 (N, C, H, W).
-        labels: int64 (N,).
+        labels: int64 (N,), on the device that batches are served on.
         batch_size: images in a batch of one process; the last batch may be shorter.
         shuffle: draw a new order in each epoch.
         seed: of the order and of the binarisation.
         binarize: draw each pixel anew, white with its grey value as the probability.
         process: which process this is, and how many share the images. Shuffled images are dealt
             out evenly, dropping fewer than there are processes in an epoch; others are all used.
+
+    Shape:
+        yields images float32 (B, C, H, W) in [0, 1] and labels int64 (B,).
+    """
+
+    def __init__(
+        self,
+        labels: Tensor,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        binarize: bool = False,
+        process: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.labels = labels
+        self.batch_size = batch_size
+        self.binarize = binarize
+        self.rank, self.world_size = process
+        self.batch_sampler = Order(len(labels), shuffle, seed)
+        self._start = 0  # where the next epoch begins, after a resume in the middle of one
+        self._position = 0  # batches drawn in this epoch
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> Sequence[int]:
+        """(C, H, W)."""
+
+    @abstractmethod
+    def _gathered(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The images of one batch after the other, uint8 (B, C, H, W), where the labels are.
+
+        Args:
+            parts: the indices of each batch's images, where the labels are.
+        """
+
+    def __len__(self) -> int:
+        return -(-self._num_own() // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        device = self.labels.device
+        own = self.batch_sampler.indices()[self.rank :: self.world_size][: self._num_own()]
+        parts = own.to(device).split(self.batch_size)
+        generator = self.batch_sampler.generator(device)
+        generator.manual_seed(generator.initial_seed() + 7919 * self.rank)
+        start, self._start = self._start, 0
+        if self.binarize:
+            for part in parts[:start]:  # their noise is drawn all the same
+                torch.rand((len(part), *self.image_shape), generator=generator, device=device)
+        gathered = self._gathered(parts[start:])
+        for number, (part, pixels) in enumerate(zip(parts[start:], gathered, strict=True), start):
+            images = pixels.to(torch.float32).div_(255)
+            if self.binarize:
+                images = binarisation.dynamic(images, generator)
+            self._position = number + 1
+            yield images, self.labels[part]
+
+    def state_dict(self) -> dict[str, int]:
+        """How far the epoch has come, so that a run can be resumed in the middle of one."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._start = state["position"] % len(self)
+
+    def _num_own(self) -> int:
+        if self.batch_sampler.shuffle:
+            return self.batch_sampler.num_images // self.world_size
+        return len(range(self.rank, self.batch_sampler.num_images, self.world_size))
+
+
+class ResidentBatches(Batches):
+    """Batches gathered and converted where the tensors live.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,), on the same device.
+        batch_size, shuffle, seed, binarize, process: as for all batches.
 
     Shape:
         yields images float32 (B, C, H, W) in [0, 1] and labels int64 (B,).
@@ -66,43 +143,16 @@ class ResidentBatches:
         binarize: bool = False,
         process: tuple[int, int] = (0, 1),
     ) -> None:
-        self.images = images
-        self.labels = labels
-        self.batch_size = batch_size
-        self.binarize = binarize
-        self.rank, self.world_size = process
-        self.batch_sampler = Order(len(images), shuffle, seed)
-        self._start = 0  # where the next epoch begins, after a resume in the middle of one
-        self._position = 0  # batches drawn in this epoch
-
-    def __len__(self) -> int:
-        return -(-self._num_own() // self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        device = self.images.device
-        own = self.batch_sampler.indices()[self.rank :: self.world_size][: self._num_own()].to(
-            device
+        super().__init__(
+            labels, batch_size, shuffle=shuffle, seed=seed, binarize=binarize, process=process
         )
-        generator = self.batch_sampler.generator(device)
-        generator.manual_seed(generator.initial_seed() + 7919 * self.rank)
-        start, self._start = self._start, 0
-        for number, chosen in enumerate(own.split(self.batch_size)):
+        self.images = images
+
+    @property
+    def image_shape(self) -> Sequence[int]:
+        return self.images.shape[1:]
+
+    def _gathered(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        for part in parts:
             # Three times as fast as indexing with brackets, on a CPU.
-            images = self.images.index_select(0, chosen).to(torch.float32).div_(255)
-            if self.binarize:
-                images = binarisation.dynamic(images, generator)
-            if number >= start:  # those before are drawn all the same, for the generator's sake
-                self._position = number + 1
-                yield images, self.labels[chosen]
-
-    def state_dict(self) -> dict[str, int]:
-        """How far the epoch has come, so that a run can be resumed in the middle of one."""
-        return {"position": self._position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self._start = state["position"] % len(self)
-
-    def _num_own(self) -> int:
-        if self.batch_sampler.shuffle:
-            return self.batch_sampler.num_images // self.world_size
-        return len(range(self.rank, self.batch_sampler.num_images, self.world_size))
+            yield self.images.index_select(0, part)

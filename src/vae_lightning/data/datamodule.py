@@ -1,5 +1,6 @@
 """The data protocol: which images train, which validate, which test, and how pixels are drawn."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,16 +11,18 @@ from torch import Tensor
 
 from vae_lightning.checks import at_least
 from vae_lightning.data import binarisation
-from vae_lightning.data.batches import Batch, ResidentBatches
+from vae_lightning.data.batches import Batch, Batches
 from vae_lightning.data.binarisation import Binarize
-from vae_lightning.data.sources import Source, resize
+from vae_lightning.data.images import Images
+from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
 
-Split = tuple[Tensor, Tensor]
+# So many names of files that cannot be read are told.
+_TOLD = 10
 
 
 class ImageDataModule(LightningDataModule):
-    """Serves a source's images from tensors that stay on the training device.
+    """Serves a source's images: from tensors on the training device, or from files.
 
     Args:
         name: the data set's name in results and folder names.
@@ -31,7 +34,8 @@ class ImageDataModule(LightningDataModule):
         batch_size: training images in a batch, in each process.
         eval_batch_size: the same for validation and test; no result depends on it
             beyond sampling noise.
-        val_size: images held out of the training split: the same ones whatever the seed.
+        val_size: images held out of the training split: the same ones whatever the seed. A source
+            with a validation split of its own wants none.
         validation: `held_out` validates on those images; `test` on the test split, as scripts
             that know no validation set do.
         binarize: `none` keeps grey pixels; `threshold` cuts at one half; `fixed` draws each pixel
@@ -47,11 +51,13 @@ class ImageDataModule(LightningDataModule):
     # The draws that evaluation depends on have a seed of their own: runs with other seeds are
     # compared on the same images.
     protocol_seed = 0
+    # Whether `root` is the folder of all data sets, which the environment may say.
+    shared_root = True
 
     def __init__(
         self,
         name: str,
-        source: Source,
+        source: ImageSource,
         root: str,
         size: int,
         channels: int,
@@ -81,6 +87,10 @@ class ImageDataModule(LightningDataModule):
                 f"val_size={val_size} leaves nothing to train on: the training split of "
                 f"{source.title} has {source.num_train} images"
             )
+        if held_out and num_classes == 0:
+            raise ValueError(f"held_out={list(held_out)}: {source.title} has no classes")
+        if val_size and source.num_val:
+            raise ValueError(f"val_size={val_size}: {source.title} has validation images already")
         for label in held_out:
             if not 0 <= label < num_classes:
                 raise ValueError(
@@ -92,7 +102,9 @@ class ImageDataModule(LightningDataModule):
         self.name = name
         self.source = source
         self.root = Path(root).expanduser()
+        self.cache = self.root  # for what evaluation computes of the images
         self.size = size
+        self.channels = channels
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.val_size = val_size
@@ -100,17 +112,20 @@ class ImageDataModule(LightningDataModule):
         self.binarize = binarize
         self.held_out = tuple(held_out)
         self.seed = seed
-        self._splits: dict[str, Split] = {}
+        self._splits: dict[str, Images] = {}
 
     @property
     def num_images(self) -> dict[str, int]:
         """Images in each split: `train`, `val`, `test`.
 
-        With classes held out they are known once the labels are read; before, it is at most these.
+        They are exact once the data is set up. Before, they are what there is at the most: the
+        images of classes that are held out, and files that cannot be read, are counted as well.
         """
         if self._splits:
-            return {name: len(images) for name, (images, _) in self._splits.items()}
-        held_out = self.val_size if self.validation == "held_out" else self.source.num_test
+            return {name: len(images) for name, images in self._splits.items()}
+        held_out = self.val_size or self.source.num_val
+        if self.validation == "test":
+            held_out = self.source.num_test
         return {
             "train": self.source.num_train - self.val_size,
             "val": held_out,
@@ -125,33 +140,35 @@ class ImageDataModule(LightningDataModule):
         if self._splits:
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        train_images, train_labels = self._without_held_out(*self._read(train=True))
-        if self.val_size >= len(train_images):
+        train = self._without_held_out(self._read("train"))
+        if self.val_size >= len(train):
             raise DataError(
                 f"data.val_size={self.val_size} leaves nothing to train on: there are "
-                f"{len(train_images)} training images"
+                f"{len(train)} training images"
             )
         order = torch.randperm(
-            len(train_images), generator=torch.Generator().manual_seed(self.protocol_seed)
+            len(train), generator=torch.Generator().manual_seed(self.protocol_seed)
         )
         kept, held_out = order.split([len(order) - self.val_size, self.val_size])
-        self._splits["train"] = self._resident(train_images[kept], train_labels[kept], device)
         # Split by split another stream of draws: none serves two images.
-        test = self._without_held_out(*self._drawn(*self._read(train=False), stream=1))
-        self._splits["test"] = self._resident(*test, device)
+        test = self._without_held_out(self._drawn(self._read("test"), stream=1)).placed(device)
         if self.validation == "test":
-            self._splits["val"] = self._splits["test"]
+            val = test
+        elif self.source.num_val:
+            val = self._without_held_out(self._drawn(self._read("val"), stream=2)).placed(device)
         else:
-            val = self._drawn(train_images[held_out], train_labels[held_out], stream=2)
-            self._splits["val"] = self._resident(*val, device)
+            val = self._drawn(train.select(held_out), stream=2).placed(device)
+        splits = {"train": train.select(kept).placed(device), "val": val, "test": test}
+        self._tell_unreadable()
+        for name, images in splits.items():
+            if len(images) == 0 and self.num_images[name] > 0:
+                raise DataError(f"{self.root}: no image of the {name} split is left")
+        self._splits = splits
 
-    def train_dataloader(self) -> ResidentBatches:
+    def train_dataloader(self) -> Batches:
         # Overfitting a few batches on purpose needs the same ones in every epoch.
         shuffle = not getattr(self.trainer, "overfit_batches", 0)
-        images, labels = self._splits["train"]
-        return ResidentBatches(
-            images,
-            labels,
+        return self._splits["train"].batches(
             self.batch_size,
             shuffle=shuffle,
             seed=self.seed,
@@ -159,88 +176,118 @@ class ImageDataModule(LightningDataModule):
             process=self._process(),
         )
 
-    def val_dataloader(self) -> ResidentBatches | list[ResidentBatches]:
+    def val_dataloader(self) -> Batches | list[Batches]:
         return self._evaluated("val") if self.num_images["val"] else []
 
-    def test_dataloader(self) -> ResidentBatches:
+    def test_dataloader(self) -> Batches:
         return self._evaluated("test")
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
         """Return the batch: it was made on the device."""
         return batch
 
-    def images(self, split: str, count: int) -> Split:
+    def images(self, split: str, count: int) -> tuple[Tensor, Tensor]:
         """The first `count` images of a split, or all that there are: for pictures of a model.
 
         Shape:
             returns images float32 (count, C, H, W) in [0, 1] and labels int64 (count,).
         """
-        images, labels = self._splits[split]
-        return images[:count].to(torch.float32).div_(255), labels[:count]
+        images, labels = self._splits[split].tensors(count)
+        return images.to(torch.float32).div_(255), labels
 
-    def evaluated(self, split: str) -> Split:
+    def evaluated(self, split: str) -> tuple[Tensor, Tensor]:
         """All images of a split as evaluation sees them: binarised once, whatever training does.
 
         Shape:
             returns images uint8 (N, C, H, W) and labels int64 (N,).
-        """
-        images, labels = self._splits[split]
-        return self._drawn(images, labels, stream=3) if split == "train" else (images, labels)
 
-    def official(self, train: bool) -> Split:
+        Raises:
+            DataError: they are too many for the memory.
+        """
+        self.check_in_memory(split)
+        images, labels = self._splits[split].tensors()
+        if split == "train" and self.binarize == "dynamic":
+            images = binarisation.fixed(images, self.protocol_seed + 3)
+        return images, labels
+
+    def official(self, train: bool) -> tuple[Tensor, Tensor]:
         """All images of the training or of the test split, before any is held out.
 
         Shape:
             returns images uint8 (N, C, H, W) and labels int64 (N,).
-        """
-        return self._read(train)
 
-    def held_out_images(self) -> Split:
+        Raises:
+            DataError: they are too many for the memory.
+        """
+        split: Split = "train" if train else "test"
+        self.check_in_memory(split)
+        return self._read(split).tensors()
+
+    def held_out_images(self) -> tuple[Tensor, Tensor]:
         """The images of the test split whose classes are held out, as evaluation sees images.
 
         Shape:
             returns images uint8 (N, C, H, W) and labels int64 (N,).
         """
-        images, labels = self._drawn(*self._read(train=False), stream=1)
-        held_out = torch.isin(labels, torch.tensor(self.held_out, dtype=labels.dtype))
-        return images[held_out], labels[held_out]
+        images = self._drawn(self._read("test"), stream=1)
+        return images.select(self._is_held_out(images)).tensors()
 
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
-        images, _ = self._splits["train"]
-        return images.sum(0, dtype=torch.int64).to(torch.float32) / (255 * len(images))
+        images = self._splits["train"]
+        return images.sum().to(torch.float32) / (255 * len(images))
+
+    def check_in_memory(self, split: str) -> None:
+        """Refuse to look at all images of a split at once where they are too many.
+
+        Raises:
+            DataError: they take more memory than the source may.
+        """
+        gigabytes = self.num_images[split] * self.channels * self.size**2 / 1e9
+        if gigabytes > self.source.max_resident_gb:
+            raise DataError(
+                f"the {split} images take {gigabytes:.3g} GB of memory, and "
+                f"data.max_resident_gb={self.source.max_resident_gb:g}: raise it, or do without "
+                "what needs them all at once"
+            )
 
     @property
     def class_names(self) -> Sequence[str]:
         """What each label means."""
         return self.source.class_names
 
-    def _read(self, train: bool) -> Split:
-        images, labels = self.source.load(self.root, train)
-        images = resize(images, self.size)
+    def _read(self, split: Split) -> Images:
+        images = self.source.open(self.root, split, self.size)
         if self.binarize == "threshold":
-            images = binarisation.threshold(images)
-        elif self.binarize == "fixed":
-            images = binarisation.fixed(images, self.protocol_seed + (0 if train else 1))
-        return images, labels
+            return images.binarized("threshold", seed=0)
+        if self.binarize == "fixed":
+            seeds = {"train": 0, "test": 1, "val": 5}
+            return images.binarized("fixed", self.protocol_seed + seeds[split])
+        return images
 
-    def _without_held_out(self, images: Tensor, labels: Tensor) -> Split:
-        if not self.held_out:
-            return images, labels
-        kept = ~torch.isin(labels, torch.tensor(self.held_out, dtype=labels.dtype))
-        return images[kept], labels[kept]
+    def _is_held_out(self, images: Images) -> Tensor:
+        return torch.isin(images.labels, torch.tensor(self.held_out, dtype=images.labels.dtype))
 
-    def _drawn(self, images: Tensor, labels: Tensor, stream: int) -> Split:
+    def _without_held_out(self, images: Images) -> Images:
+        return images.select(~self._is_held_out(images)) if self.held_out else images
+
+    def _drawn(self, images: Images, stream: int) -> Images:
         if self.binarize == "dynamic":
-            images = binarisation.fixed(images, self.protocol_seed + stream)
-        return images, labels
+            return images.binarized("fixed", self.protocol_seed + stream)
+        return images
 
-    def _resident(self, images: Tensor, labels: Tensor, device: torch.device) -> Split:
-        return images.to(device), labels.to(device)
+    def _evaluated(self, split: str) -> Batches:
+        return self._splits[split].batches(self.eval_batch_size, process=self._process())
 
-    def _evaluated(self, split: str) -> ResidentBatches:
-        images, labels = self._splits[split]
-        return ResidentBatches(images, labels, self.eval_batch_size, process=self._process())
+    def _tell_unreadable(self) -> None:
+        names = [str(Path(path).relative_to(self.root)) for path in self.source.unreadable]
+        if names and not (self.trainer and not self.trainer.is_global_zero):
+            more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
+            print(
+                f"warning: {len(names):,} files of {self.root} cannot be read and are left out "
+                f"(data.on_error=raise stops at the first): {', '.join(names[:_TOLD])}{more}",
+                file=sys.stderr,
+            )
 
     def _process(self) -> tuple[int, int]:
         """Which process this is, and of how many."""

@@ -1,5 +1,6 @@
 """Image files, and arrays in files, as uint8 tensors."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,22 +30,24 @@ class NamedImages:
     labels: Tensor | None = None
 
 
+def is_image(name: str) -> bool:
+    """Whether a file of this name is taken for an image; hidden ones are not."""
+    return name.lower().endswith(ENDINGS) and not name.startswith(".")
+
+
 def image_files(folder: Path) -> list[Path]:
     """The image files in a folder and those below it, sorted by path; hidden ones are passed over.
 
     Raises:
         DataError: there is none.
     """
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in ENDINGS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if is_image(name)]
     if not found:
         raise DataError(f"{folder} holds no image: the endings looked for are {', '.join(ENDINGS)}")
-    return found
+    return sorted(found)
 
 
 def read_image(path: Path, channels: int) -> Tensor:
@@ -61,9 +64,12 @@ def read_image(path: Path, channels: int) -> Tensor:
 
     try:
         with Image.open(path) as file:
-            upright = ImageOps.exif_transpose(file)
+            ImageOps.exif_transpose(file, in_place=True)
+            upright: Image.Image = file
+            if file.mode.startswith("I;16"):  # Pillow would cut such greys at 255
+                upright = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
             array = np.array(upright.convert("L" if channels == 1 else "RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises whatever a broken file leads it to
         raise DataError(f"{path} is not an image that can be read: {error}") from error
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
 
@@ -95,10 +101,19 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool) -> NamedImage
                     f"{file} has {image.shape[2]} x {image.shape[1]} pixels, and the model takes "
                     f"{width} x {height}: set fit=true to have images scaled"
                 )
-            image = resize(middle(image)[None], height)[0]
+            image = fitted(image, height)
         images.append(image)
     names = [str(file.relative_to(path)) if path.is_dir() else str(file) for file in files]
     return NamedImages(torch.stack(images), names)
+
+
+def fitted(image: Tensor, size: int) -> Tensor:
+    """The largest square around the middle of an image, scaled without aliasing.
+
+    Shape:
+        image uint8 (C, H, W); returns uint8 (C, size, size).
+    """
+    return resize(middle(image)[None], size)[0]
 
 
 def middle(image: Tensor) -> Tensor:

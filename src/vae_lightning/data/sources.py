@@ -4,37 +4,47 @@ import errno
 import math
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vae_lightning.data.images import Images, InMemory
 from vae_lightning.errors import DataError
 
 # A mirror that says nothing for so long is given up.
 TIMEOUT_SECONDS = 10.0
 
 
-class Source(ABC):
-    """A data set with official training and test splits.
+Split = Literal["train", "val", "test"]
+
+
+class ImageSource(ABC):
+    """A data set with training and test splits.
 
     Attributes:
         title: how people write its name.
-        channels, size: what its images have of their own, before any resizing.
-        num_train, num_test: images in the official splits.
-        class_names: the label's meaning, by label.
+        channels: of its images.
+        num_train, num_test: images in these splits, so far as they can be read.
+        num_val: images of a validation split of its own; 0 where it has none.
+        class_names: the label's meaning, by label; none where labels mean nothing, and are 0.
+        max_resident_gb: what its images may take of the memory, in gigabytes.
+        unreadable: the files that could not be read and were left out, so far.
     """
 
-    title: ClassVar[str]
-    channels: ClassVar[int]
-    size: ClassVar[int]
-    num_train: ClassVar[int]
-    num_test: ClassVar[int]
-    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    title: str
+    channels: int
+    num_train: int
+    num_test: int
+    num_val: int = 0
+    class_names: tuple[str, ...]
+    max_resident_gb: float = math.inf
+    unreadable: Mapping[str, None] = MappingProxyType({})
 
     @abstractmethod
     def fetch(self, root: Path) -> None:
@@ -43,6 +53,25 @@ class Source(ABC):
         Raises:
             DataError: it cannot be had.
         """
+
+    @abstractmethod
+    def open(self, root: Path, split: Split, size: int) -> Images:
+        """The images of one split, scaled to `size` by `size` pixels.
+
+        Raises:
+            DataError: a file is missing or broken.
+        """
+
+
+class Source(ImageSource):
+    """A data set with official splits that fits into memory.
+
+    Attributes:
+        size: what its images have of their own, before any resizing.
+    """
+
+    size: int
+    class_names = tuple("0123456789")
 
     @abstractmethod
     def load(self, root: Path, train: bool) -> tuple[Tensor, Tensor]:
@@ -54,6 +83,10 @@ class Source(ABC):
         Raises:
             DataError: a file is missing or broken.
         """
+
+    def open(self, root: Path, split: Split, size: int) -> InMemory:
+        images, labels = self.load(root, train=split == "train")
+        return InMemory(resize(images, size), labels)
 
 
 class _IDX(Source):
