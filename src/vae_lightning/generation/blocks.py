@@ -41,10 +41,13 @@ def sampled(
         model: in evaluation mode.
         draw: makes latents, in the form of `model.latent_means`.
         count: of images in all.
-        classes: of a conditional model: the labels, each in turn.
+        classes: of a conditional model: the labels, each in turn; None takes all.
         block_size: images decoded at once.
     """
-    cycle = None if classes is None else torch.tensor(classes, device=model.device)
+    cycle = None
+    if model.num_classes is not None:
+        chosen = range(model.num_classes) if classes is None else classes
+        cycle = torch.tensor(list(chosen), device=model.device)
     start = 0
     for latents in _latents(draw, count, block_size):
         labels = None

@@ -96,9 +96,8 @@ class Samples(Mode):
     def make(self, studio: Studio) -> Made:
         model = studio.model
         draw, facts = self._source(studio)
-        classes = self._classes(model)
         started = time.perf_counter()
-        blocks = sampled(model, draw, self.count, classes, self.block_size)
+        blocks = sampled(model, draw, self.count, self.classes, self.block_size)
         first = next(blocks)
         preview = []
         wanted = self.count if self.format == "grid" else min(self.count, _PREVIEW)
@@ -110,21 +109,17 @@ class Samples(Mode):
                 write(block)
                 advance(len(block.images))
         seconds = time.perf_counter() - started
-        files = [*files, self._picture(studio.folder, torch.cat(preview), len(classes or ()))]
+        num_classes = len(self.classes or ()) or model.num_classes or 1
+        files = [*files, self._picture(studio.folder, torch.cat(preview), num_classes)]
         facts = {
             "count": self.count,
             "format": self.format,
             "draw_from": self.draw_from,
             "temperature": self.temperature,
-            "classes": classes,
+            "classes": self.classes,
             **facts,
         }
         return Made(files, facts, self._table(model, facts, seconds))
-
-    def _classes(self, model: Model) -> list[int] | None:
-        if model.num_classes is None:
-            return None
-        return list(range(model.num_classes)) if self.classes is None else list(self.classes)
 
     def _source(self, studio: Studio) -> tuple[Draw, dict[str, Any]]:
         """What latents are drawn from, and what is to be said of it."""
@@ -150,9 +145,8 @@ class Samples(Mode):
     def _picture(self, folder: Path, images: torch.Tensor, num_classes: int) -> Path:
         from torchvision.io import write_png
 
-        columns = math.ceil(math.sqrt(len(images)))
-        if num_classes:  # each class has columns of its own
-            columns = num_classes * max(1, round(columns / num_classes))
+        # Each class has columns of its own.
+        columns = num_classes * max(1, round(math.sqrt(len(images)) / num_classes))
         file = folder / "samples.png"
         write_png(grid(images / 255, columns), str(file))
         return file
