@@ -114,7 +114,7 @@ def png_folder(path: Path, count: int, like: Block) -> Iterator[Write]:
         count: images in all.
         like: a block of them.
     """
-    from torchvision.io import encode_png
+    from PIL import Image
 
     digits = len(str(count - 1))
     with whole(path) as folder:
@@ -127,7 +127,9 @@ def png_folder(path: Path, count: int, like: Block) -> Iterator[Write]:
             for image, label in zip(block.images, labels, strict=True):
                 to = folder if label is None else folder / str(label)
                 to.mkdir(exist_ok=True)
-                (to / f"{place:0{digits}}.png").write_bytes(encode_png(image).numpy().data)
+                array = image.permute(1, 2, 0).squeeze(-1).numpy()  # (H, W), or (H, W, 3)
+                # The fastest compression: files a tenth larger, made in a quarter of the time.
+                Image.fromarray(array).save(to / f"{place:0{digits}}.png", compress_level=1)
                 place += 1
 
         yield write
