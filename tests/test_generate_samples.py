@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.datasets import ImageFolder
 
 from test_combinations import PAIRS, model_of, option
 from test_vector_quantized import small_model as small_codes
@@ -146,6 +147,7 @@ def test_a_folder_of_pngs_holds_the_same_images_by_class(tmp_path: Path) -> None
     ]  # fmt: skip
     read = np.stack([np.array(Image.open(file)) for file in files])
     assert np.array_equal(read, npz["images"][:, 0])
+    assert ImageFolder(folder).classes == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(("count", "classes", "columns"), [(64, None, 8), (100, [0, 2], 10)])

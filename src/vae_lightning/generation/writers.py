@@ -63,8 +63,8 @@ def npz(path: Path, count: int, like: Block) -> Iterator[Write]:
     needed = count * (_bytes(like.images) + 2 * sum(map(_bytes, others.values())))
     if (free := shutil.disk_usage(path.parent).free) < needed:
         raise DataError(
-            f"{path.parent} has no room for {count:,} images: they take {needed / 1e9:.1f} GB, "
-            f"and {free / 1e9:.1f} GB are free: make room, or set output_dir to another disk"
+            f"{path.parent} has no room for {count:,} images: they take {needed / 1e6:,.0f} MB, "
+            f"and {free / 1e6:,.0f} MB are free: make room, or set output_dir to another disk"
         )
     with whole(path) as partial, ExitStack() as stack:
         waiting = {
