@@ -12,6 +12,7 @@ def test_benchmark_times_all_three_and_says_how_they_compare(
         "trainer=cpu",
         "rounds=1",
         "nll_images=2",
+        "samples=1001",
         "trainer.max_epochs=1",
         module="vae_lightning.benchmark",
     )
@@ -23,4 +24,8 @@ def test_benchmark_times_all_three_and_says_how_they_compare(
     own, hand = (figures[name]["seconds"][0] for name in rivals[:2])
     assert figures["overhead"] == own / hand
     assert figures["nll_ratio"] == figures["nll"][0] / figures["matrix products"][0]
+    sampling = figures["sampling"]
+    products = sampling["matrix products"][0]
+    assert figures["samples_ratio"] == sampling["samples"][0] / products
+    assert figures["samples_written_ratio"] == sampling["samples written"][0] / products
     assert "times the" in " ".join(result.stdout.split())

@@ -1,4 +1,4 @@
-"""Time training and evaluation against rivals: `python -m vae_lightning.benchmark [key=value ...]`.
+"""Time training, evaluation and samples: `python -m vae_lightning.benchmark [key=value ...]`.
 
 The rivals have the default run's network (784-400-20-400-784, Bernoulli) whatever is configured,
 and see the same images with the same batch size, so that a ratio compares like with like.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
 
     from vae_lightning.models import Model
 
-_OWN_KEYS = ("rounds", "nll_images")
+_OWN_KEYS = ("rounds", "nll_images", "samples")
 # K of the nll that is timed.
 NUM_SAMPLES = 5000
 
@@ -75,7 +75,14 @@ def benchmark(config: dict[str, Any]) -> None:
         lambda: {"nll": _own_nll(run.module.model, images[:count])},
         lambda: {"matrix products": rivals.decoder_products(count, NUM_SAMPLES, device)},
     )
-    _conclude(config, training, len(images), evaluation)
+    samples = config["samples"]
+    console.print(f"{samples:,} samples")
+    sampling = _rounds(
+        config["rounds"],
+        lambda: _own_samples(run.module.model.to(device).eval(), samples),
+        lambda: {"matrix products": rivals.decoder_products(samples, 1, device)},
+    )
+    _conclude(config, training, len(images), evaluation, sampling)
 
 
 def _rounds(rounds: int, *tasks: Callable[[], dict[str, float]]) -> dict[str, list[float]]:
@@ -139,11 +146,42 @@ def _own_nll(model: "Model", images: "Tensor") -> float:
     return seconds_of(lambda: metric.update(model, images / 255, places), images.device)
 
 
+def _own_samples(model: "Model", count: int) -> dict[str, float]:
+    """Samples as bytes, and the same again written to disk: seconds of each."""
+    from itertools import chain
+
+    from vae_lightning.config import compose
+    from vae_lightning.generation.blocks import sampled
+    from vae_lightning.generation.writers import in_a_thread, npz
+    from vae_lightning.rivals import seconds_of
+
+    block_size = compose("generate", ["paths.run_dir=unused"]).mode.block_size
+
+    def make() -> None:
+        for _ in sampled(model, model.sample_latents, count, None, block_size):
+            pass
+
+    def make_and_write() -> None:
+        blocks = sampled(model, model.sample_latents, count, None, block_size)
+        first = next(blocks)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "samples.npz"
+            with npz(path, count, first) as write, in_a_thread(write) as write_later:
+                for block in chain([first], blocks):
+                    write_later(block)
+
+    return {
+        "samples": seconds_of(make, model.device),
+        "samples written": seconds_of(make_and_write, model.device),
+    }
+
+
 def _conclude(
     config: dict[str, Any],
     training: dict[str, list[float]],
     num_images: int,
     evaluation: dict[str, list[float]],
+    sampling: dict[str, list[float]],
 ) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -163,11 +201,15 @@ def _conclude(
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
     nll = _ratio(evaluation["nll"], evaluation["matrix products"])
+    made = _ratio(sampling["samples"], sampling["matrix products"])
+    written = _ratio(sampling["samples written"], sampling["matrix products"])
     result |= {"overhead": overhead, "peak_gigabytes": peak, "nll_ratio": nll, **evaluation}
+    result |= {"samples_ratio": made, "samples_written_ratio": written, "sampling": sampling}
     console.print(
         f"An epoch with validation, pictures and logging takes {overhead:.2f} times the "
         f"hand-written loop. nll with K = {NUM_SAMPLES:,} takes {nll:.2f} times the decoder's "
-        f"matrix products alone. Peak memory of all: {peak:.2f} GB."
+        f"matrix products alone; {config['samples']:,} samples take {made:.2f} times theirs, and "
+        f"{written:.2f} times with writing them to disk. Peak memory of all: {peak:.2f} GB."
     )
     path = Path(config["paths"]["run_dir"]) / "benchmark.json"
     path.write_text(json.dumps(result, indent=2) + "\n")

@@ -62,7 +62,7 @@ def run(
             if error.errno not in _DISK_ERRORS:
                 raise
             failed = True
-            _show(_disk_error(error, str(config.paths.run_dir)))
+            _show(_disk_error(error, config))
         return None
 
     try:
@@ -74,7 +74,11 @@ def run(
     except UserError as error:
         _show(error)
         sys.exit(1)
-    hydra.main(config_path=str(CONF_DIR), config_name=config_name, version_base="1.3")(job)()
+    try:
+        hydra.main(config_path=str(CONF_DIR), config_name=config_name, version_base="1.3")(job)()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)  # as a shell counts an interrupt
     if failed:
         sys.exit(1)
 
@@ -113,12 +117,14 @@ def _show(error: UserError) -> None:
         print(f"error: {error}", file=sys.stderr)
 
 
-def _disk_error(error: OSError, folder: str) -> UserError:
+def _disk_error(error: OSError, config: Any) -> UserError:
+    folder = str(config.paths.run_dir)
+    setting = _folder_setting(config)
     # A copy has two names, the second of what is written. A write has none, and Lightning writes a
     # checkpoint to the folder of temporary files first.
     place = error.filename2 or error.filename or f"{folder} or {tempfile.gettempdir()}"
     shown = UserError(
-        f"{place} cannot be written: {error.strerror}: make room, or set paths.output_dir "
+        f"{place} cannot be written: {error.strerror}: make room, or set {setting} "
         f"to another disk; {folder} keeps what was saved"
     )
     shown.__cause__ = error
@@ -141,7 +147,7 @@ def _checked(
         check(plain)
         if sweep and "trainer" in plain:
             _check_one_process(plain)
-        _check_writable(folder)
+        _check_writable(folder, _folder_setting(plain))
         fallback = plain.get("data_fallback")
         if fallback and (problem := _data_problem(plain)):
             if choice == fallback:
@@ -163,7 +169,12 @@ def _check_one_process(config: Config) -> None:
         )
 
 
-def _check_writable(folder: Path) -> None:
+def _folder_setting(config: Any) -> str:
+    """By which key the user says where results go."""
+    return "output_dir" if "output_dir" in config else "paths.output_dir"
+
+
+def _check_writable(folder: Path, setting: str) -> None:
     """Refuse a folder that could not be made or written to, by trying where it would be."""
     try:
         there = next(path for path in (folder, *folder.parents) if path.exists())
@@ -171,8 +182,7 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise ConfigError(
-            f"the folder {folder} cannot be made: {error.strerror}: "
-            "set paths.output_dir to where one can"
+            f"the folder {folder} cannot be made: {error.strerror}: set {setting} to where one can"
         ) from error
 
 
