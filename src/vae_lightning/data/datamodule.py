@@ -205,6 +205,18 @@ class ImageDataModule(LightningDataModule):
         held_out = torch.isin(labels, torch.tensor(self.held_out, dtype=labels.dtype))
         return images[held_out], labels[held_out]
 
+    def as_evaluated(self, images: Tensor) -> Tensor:
+        """Images of elsewhere as evaluation would see them: binarised where this data is.
+
+        Shape:
+            images uint8 (N, C, H, W); returns the same.
+        """
+        if self.binarize == "none":
+            return images
+        if self.binarize == "threshold":
+            return binarisation.threshold(images)
+        return binarisation.fixed(images, self.protocol_seed + 4)
+
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
         images, _ = self._splits["train"]
