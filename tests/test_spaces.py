@@ -42,7 +42,9 @@ def test_the_way_that_nobody_chose_stays_in_the_space(space: Space) -> None:
         torch.testing.assert_close(way[:, 3], (points(space, 0) + points(space, 1)) / 2)
 
 
-def test_the_spherical_way_turns_evenly_and_keeps_the_length_of_ends_that_are_equally_long() -> None:
+def test_the_spherical_way_turns_evenly_and_keeps_the_length_of_ends_that_are_equally_long() -> (
+    None
+):
     a, b = (3 * points("sphere", seed) for seed in (0, 1))
     way = between(a, b, SHARES, "plane", "spherical")
     torch.testing.assert_close(way.norm(dim=-1), torch.full((4, 7), 3.0))
