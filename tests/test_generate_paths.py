@@ -1,4 +1,4 @@
-"""generate mode=reconstruct | interpolate | traverse | manifold: as a user asks, and what is shown."""
+"""Reconstructions, interpolations, traversals and squares: as a user asks, and what is shown."""
 
 import csv
 import json
@@ -447,8 +447,9 @@ def test_an_upper_layer_takes_the_lower_ones_along(
     z = model.latent_means(digits(1)[0]).repeat(4, 1)
     z[:, 4] = torch.linspace(-3, 3, 4) * model.prior_distribution().stddev[1]
     z[:, :3] = model.conditionals[0](model.above[0](z[:, 3:])).mean
-    torch.testing.assert_close(row, model.mean_images(z))
-    assert not torch.allclose(row[0], row[-1])
+    # The prior's centre and width are estimated from its draws.
+    torch.testing.assert_close(row, model.mean_images(z), atol=0.02, rtol=0)
+    assert (row[0] - row[-1]).abs().max() > 0.1
     kept = model.follow(z, [1, 4])
     assert torch.equal(kept[:, [1, 3, 4]], z[:, [1, 3, 4]])
 
@@ -583,7 +584,11 @@ SPHERE = ("model/posterior=von_mises_fisher", "model/prior=uniform_sphere")
         (SPHERE, ["mode=traverse"], "mode: this model's latents are on a sphere"),
         (SPHERE, ["mode=manifold"], "mode: this model's latents are on a sphere"),
         (
-            ("model/posterior=relaxed_categorical", "model/prior=uniform_categorical"),
+            (
+                "model/posterior=relaxed_categorical",
+                "model/prior=uniform_categorical",
+                "model.latent_dim=20",
+            ),
             ["mode=manifold"],
             "mode: this model's latents are categories",
         ),
