@@ -56,8 +56,8 @@ def between(a: Tensor, b: Tensor, shares: Tensor, space: Space, path: Path | Non
               \quad \text{(spherical)}
 
     with omega the angle between a and b, seen from the origin. Samples of a normal in many
-    dimensions lie near a sphere, which the straight line leaves. Between opposite ends the spherical
-    way is one of many that are equally short.
+    dimensions lie near a sphere, which the straight line leaves. Between opposite ends the
+    spherical way is one of many that are equally short.
 
     Args:
         a: the one end, (B, D).
