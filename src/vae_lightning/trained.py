@@ -117,16 +117,20 @@ class Studio:
         self.seed: int = config["seed"]
 
     @cached_property
+    def protocol(self) -> "ImageDataModule":
+        """The data of training with nothing read: its settings, and what its classes mean."""
+        return datamodule_of(self.config)
+
+    @cached_property
     def data(self) -> "ImageDataModule":
         """The data of training, read when it is first looked at.
 
         Raises:
             DataError: it cannot be had.
         """
-        data = datamodule_of(self.config)
-        data.prepare_data()
-        data.setup("test")
-        return data
+        self.protocol.prepare_data()
+        self.protocol.setup("test")
+        return self.protocol
 
     def images(self, split: str) -> tuple["Tensor", "Tensor"]:
         """All images of a split as evaluation sees them, on the CPU.

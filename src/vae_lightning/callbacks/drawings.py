@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vae_lightning.callbacks.pictures import Drawing, Scene
 from vae_lightning.checks import at_least
-from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.latent_walks import prior_spread, ranking, square, traversal
 from vae_lightning.models import VAE
 
 # Images of fewer pixels than this are enlarged, so that a grid can be looked at.
@@ -74,7 +74,7 @@ class Samples(Drawing):
 
 
 class Manifold(Drawing):
-    """The latent plane, decoded at the quantiles of a standard normal; for two dimensions only.
+    """The latent plane, decoded at the quantiles of the prior; for two dimensions only.
 
     Args:
         count: images along each side.
@@ -91,12 +91,8 @@ class Manifold(Drawing):
             return None
         if model.posterior.space != "plane":
             return None
-        parameter = next(model.parameters())  # has the device and precision to draw in
-        steps = (torch.arange(self.count) + 0.5) / self.count
-        quantiles = torch.special.ndtri(steps).to(parameter)
-        up, right = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
-        z = torch.stack([right, up], dim=-1).flatten(0, 1)  # (count * count, 2)
-        return grid(model.decode(z).mean, self.count)
+        latents = square(model, self.count, prior_spread(model)[0], [0, 1])
+        return grid(model.mean_images(latents), self.count)
 
 
 class Traversals(Drawing):
@@ -120,14 +116,11 @@ class Traversals(Drawing):
         if model.latent_dim == 2 and model.num_classes is None:
             return None  # the manifold shows all of it
         images, labels = scene.images(1000)
-        posterior = model.encode(images, labels)
-        rates = rate_per_dimension(posterior, model.prior_distribution())
-        if rates is None:
+        used = ranking(model, images, labels)
+        if used.measure != "rate":
             return None
-        order = rates.mean(0).argsort(descending=True)[: self.max_dimensions]
-        z = posterior.mean[0].repeat(len(order), self.count, 1)  # (rows, count, D)
-        values = torch.linspace(-3, 3, self.count, device=z.device)
-        for row, dimension in enumerate(order):
-            z[row, :, dimension] = values
-        label = labels[:1].expand(len(order) * self.count)
-        return grid(model.decode(z.flatten(0, 1), label).mean, self.count)
+        order = used.order[: self.max_dimensions]
+        start = model.latent_means(images[:1], labels[:1])[0]
+        values = torch.linspace(-3, 3, self.count, device=start.device)
+        latents = torch.cat([traversal(model, start, dimension, values) for dimension in order])
+        return grid(model.mean_images(latents, labels[:1].expand(len(latents))), self.count)

@@ -232,6 +232,18 @@ class ImageDataModule(LightningDataModule):
         images = self._drawn(self._read("test"), stream=1)
         return images.select(self._is_held_out(images)).tensors()
 
+    def as_evaluated(self, images: Tensor) -> Tensor:
+        """Images of elsewhere as evaluation would see them: binarised where this data is.
+
+        Shape:
+            images uint8 (N, C, H, W); returns the same.
+        """
+        if self.binarize == "none":
+            return images
+        if self.binarize == "threshold":
+            return binarisation.threshold(images)
+        return binarisation.fixed(images, self.protocol_seed + 4)
+
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
         images = self._splits["train"]

@@ -74,7 +74,7 @@ def read_image(path: Path, channels: int) -> Tensor:
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
 
 
-def read_inputs(path: Path, image_shape: Sequence[int], fit: bool) -> NamedImages:
+def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "fit") -> NamedImages:
     """Read a user's own images: one file, a folder of them, or an `.npz` with `images`.
 
     Args:
@@ -82,6 +82,7 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool) -> NamedImage
         image_shape: (C, H, W), what a model takes.
         fit: scale images of other sizes, cut to a square around their middle, instead of
             refusing them.
+        key: what the user sets `fit` by, for messages.
 
     Raises:
         DataError: there is none, one cannot be read, or one is of another size.
@@ -99,7 +100,7 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool) -> NamedImage
             if not fit:
                 raise DataError(
                     f"{file} has {image.shape[2]} x {image.shape[1]} pixels, and the model takes "
-                    f"{width} x {height}: set fit=true to have images scaled"
+                    f"{width} x {height}: set {key}=true to have images scaled"
                 )
             image = fitted(image, height)
         images.append(image)

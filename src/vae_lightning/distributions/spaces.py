@@ -1,9 +1,11 @@
 """Where latent variables live: a posterior and a prior must be on the same space."""
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 # Real vectors; vectors of length one; categories, each variable as so many coordinates.
 Space = Literal["plane", "sphere", "simplex"]
@@ -17,6 +19,9 @@ PATHS: dict[Space, tuple[Path, ...]] = {
     "sphere": ("spherical",),
     "simplex": ("linear",),
 }
+
+# Ends whose directions differ from being the same or opposite by less have no angle to turn by.
+_NO_ANGLE = 1e-4
 
 # Options of model/prior, by the space that they are on.
 PRIORS: dict[Space, tuple[str, ...]] = {
@@ -51,7 +56,8 @@ def between(a: Tensor, b: Tensor, shares: Tensor, space: Space, path: Path | Non
               \quad \text{(spherical)}
 
     with omega the angle between a and b, seen from the origin. Samples of a normal in many
-    dimensions lie near a sphere, which the straight line leaves.
+    dimensions lie near a sphere, which the straight line leaves. Between opposite ends the
+    spherical way is one of many that are equally short.
 
     Args:
         a: the one end, (B, D).
@@ -79,9 +85,23 @@ def between(a: Tensor, b: Tensor, shares: Tensor, space: Space, path: Path | Non
     straight = torch.lerp(a, b, t)
     if path == "linear":
         return straight
-    cosine = torch.cosine_similarity(a, b, dim=-1).clamp(-1, 1)[..., None]  # (B, 1, 1)
-    angle = cosine.acos()
-    # Between opposite ends the way is not determined, and between near ones it is straight.
-    sine = angle.sin()
+    # Seen from the origin; exact for angles near 0 and pi, where the cosine is not.
+    one, other = F.normalize(a, dim=-1), F.normalize(b, dim=-1)
+    angle = 2 * torch.atan2((one - other).norm(dim=-1), (one + other).norm(dim=-1))[..., None]
+    sine = angle.sin()  # (B, 1, 1)
     round_ = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / sine
-    return torch.where(sine < 1e-4, straight, round_)
+    # Between ends in one direction the way is straight.
+    round_ = torch.where(sine.abs() < _NO_ANGLE, straight, round_)
+    opposite = (math.pi - angle).abs() < _NO_ANGLE
+    return torch.where(opposite, _half_turn(a, b, t), round_)
+
+
+def _half_turn(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """One of the ways round the origin to an opposite point: all turn equally far."""
+    one = F.normalize(a, dim=-1)
+    # The axis that is farthest from the direction of a, made perpendicular to it.
+    axis = F.one_hot(one.abs().argmin(-1), one.shape[-1]).to(one)
+    aside = F.normalize(axis - (axis * one).sum(-1, keepdim=True) * one, dim=-1)
+    length = torch.lerp(a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True), t)
+    way = length * ((math.pi * t).cos() * one + (math.pi * t).sin() * aside)
+    return way + t * (b + b.norm(dim=-1, keepdim=True) * one)  # b is opposite but for rounding

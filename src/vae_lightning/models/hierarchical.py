@@ -198,6 +198,29 @@ class HierarchicalVAE(Model):
     def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.decode(latents.split(self.latent_dims, dim=-1), labels).mean
 
+    @torch.no_grad()
+    def follow(self, latents: Tensor, moved: Sequence[int]) -> Tensor:
+        """Let the layers below some dimensions follow them, to the centre of p(z_l|z_{l+1}).
+
+        Args:
+            latents: in the form of `latent_means`.
+            moved: the dimensions; they stay as they are.
+
+        Shape:
+            latents (N, D); returns (N, D).
+        """
+        layers = list(latents.split(self.latent_dims, dim=-1))
+        starts = [sum(self.latent_dims[:layer]) for layer in range(len(layers))]
+        for layer in reversed(range(len(self.conditionals))):
+            if max(moved) < starts[layer + 1]:
+                continue
+            followed = self._conditional(layer, layers[layer + 1]).mean.clone()
+            for place in (dimension - starts[layer] for dimension in moved):
+                if 0 <= place < self.latent_dims[layer]:
+                    followed[:, place] = layers[layer][:, place]
+            layers[layer] = followed
+        return torch.cat(layers, dim=-1)
+
     def _layers(self, x: Tensor, labels: Tensor | None, take: Take) -> Sequence[Latent]:
         if self.inference == "bottom_up":
             return self._bottom_up(x, labels, take)

@@ -190,21 +190,50 @@ class Model(nn.Module, ABC):
             ValueError: fewer than two steps, or a path that leaves the latent space.
         """
         at_least("steps", steps, 2)
-        shares = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype)
-        latents = between(
+        return self.images_between(
             self.latent_means(a, labels_a),
             self.latent_means(b, labels_b),
-            shares,
-            self.latent_space,
-            path,
-        )  # (B, steps, D)
+            torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype),
+            path=path,
+            labels_a=labels_a,
+            labels_b=labels_b,
+        )
+
+    @torch.no_grad()
+    def images_between(
+        self,
+        a: Tensor,
+        b: Tensor,
+        shares: Tensor,
+        *,
+        path: Path | None = None,
+        labels_a: Tensor | None = None,
+        labels_b: Tensor | None = None,
+    ) -> Tensor:
+        """The pictures of points on the way from some latents to others.
+
+        Args:
+            a: latents, in the form of `latent_means`.
+            b: as many others.
+            shares: how far each point is on the way: 0 is `a` and 1 is `b`.
+            path: as for `interpolate`.
+            labels_a: the classes of `a`, for a conditional model; they are mixed in these shares.
+            labels_b: those of `b`.
+
+        Shape:
+            a, b (B, D); shares (T,); labels int64 (B,); returns (B, T, C, H, W).
+
+        Raises:
+            ValueError: a path that leaves the latent space.
+        """
+        latents = between(a, b, shares, self.latent_space, path)  # (B, T, D)
         mixed = None
         if self.num_classes is not None and labels_a is not None and labels_b is not None:
             one, other = (
                 F.one_hot(labels, self.num_classes).to(a.dtype) for labels in (labels_a, labels_b)
             )
             mixed = torch.lerp(one[:, None], other[:, None], shares[:, None]).flatten(0, 1)
-        return self.mean_images(latents.flatten(0, 1), mixed).unflatten(0, (len(a), steps))
+        return self.mean_images(latents.flatten(0, 1), mixed).unflatten(0, (len(a), len(shares)))
 
     @torch.no_grad()
     def log_likelihood(

@@ -1,0 +1,191 @@
+"""Ways through the latent space: between images, or between classes."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path as File
+
+import torch
+from torch import Tensor
+
+from vae_lightning.checks import at_least, positive
+from vae_lightning.data import ImageDataModule
+from vae_lightning.distributions.spaces import PATHS, Path
+from vae_lightning.generation.inputs import Files, Places, Split
+from vae_lightning.generation.mode import Made, Mode
+from vae_lightning.generation.sheets import film, sheet
+from vae_lightning.generation.stops import (
+    BetweenClassMeans,
+    BetweenImages,
+    ChangingLabel,
+    Stops,
+    Way,
+)
+from vae_lightning.models import Model
+from vae_lightning.trained import Studio
+
+# Of a split, where nobody chose any.
+_COUNT = 5
+# How long the film rests where a way ends, and how long it shows each image on it; milliseconds.
+_REST, _FRAME = 500, 40
+
+
+class Interpolate(Mode):
+    """The way from one image to the next, as rows of images and as a film that goes round.
+
+    With `classes`, a conditional model keeps z and changes the label: z is drawn from the prior, or
+    inferred from the one image that is chosen. Other models go between the means of the classes'
+    latents.
+
+    Args:
+        images: places in the split, of two images or more; with `classes`, of one. Where nothing is
+            chosen at all, the first five.
+        input: instead: an image file, a folder of them, an `.npz`, or a list of these.
+        fit: scale images of `input` that have another size.
+        classes: to go between; of several images of `input`, for a conditional model, their own.
+        split: `train`, `val` or `test`.
+        steps: images in a row, both ends included.
+        path: `linear` or `spherical`; None takes the one that stays in the latent space.
+        seconds: that the film takes from one to the next.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[int] | None,
+        input: str | Sequence[str] | None,
+        fit: bool,
+        classes: Sequence[int] | None,
+        split: Split,
+        steps: int,
+        path: Path | None,
+        seconds: float,
+    ) -> None:
+        at_least("steps", steps, 2)
+        positive("seconds", seconds)
+        if images is not None and input is not None:
+            raise ValueError(f"images={list(images)} and mode.input are two choices: make one")
+        if images is not None and classes is None and len(images) < 2:
+            raise ValueError(f"images={list(images)} leads nowhere: name two places or more")
+        if images is not None and classes is not None and len(images) != 1:
+            raise ValueError(
+                f"images={list(images)} with mode.classes: name one image, whose class is changed"
+            )
+        if classes is not None and input is None and len(classes) < 2:
+            raise ValueError(f"classes={list(classes)} leads nowhere: name two classes or more")
+        self.images = images
+        self.input = input
+        self.fit = fit
+        self.classes = classes
+        self.split: Split = split
+        self.steps = steps
+        self.path: Path | None = path
+        self.seconds = seconds
+        self._way: Way | None = None
+
+    def check(self, model: Model) -> None:
+        allowed = PATHS[model.latent_space]
+        if self.path is not None and self.path not in allowed:
+            raise ValueError(
+                f"path={self.path} leaves the {model.latent_space} of the latents: "
+                f"choose mode.path={allowed[0]}"
+            )
+        self._choose(model).check(model)
+
+    def check_data(self, data: Callable[[], ImageDataModule]) -> None:
+        assert self._way is not None, "the model is checked first"
+        self._way.check_data(data)
+
+    def make(self, studio: Studio) -> Made:
+        stops = self._choose(studio.model).stops(studio)
+        count = len(stops.latents)
+        shares = torch.linspace(0, 1, self.steps)
+        picture = studio.folder / "interpolation.png"
+        rows = self._decoded(studio.model, stops, list(range(count)), shares)
+        _draw(rows, shares, stops, picture)
+
+        # The film goes back to where it began. It starts and stops gently.
+        frames = max(2, round(1000 * self.seconds / _FRAME))
+        eased = (1 - torch.cos(torch.arange(frames) * (math.pi / frames))) / 2
+        moving = self._decoded(studio.model, stops, [*range(count), 0], eased)
+        durations = [_REST, *[_FRAME] * (frames - 1)] * count
+        moved = studio.folder / "interpolation.gif"
+        film(moving.flatten(0, 1), moved, durations)
+
+        path = self.path or PATHS[studio.model.latent_space][0]
+        return Made(
+            [picture, moved],
+            {"between": list(stops.names), "path": path, "steps": self.steps},
+            [
+                ("from", stops.names[0], ""),
+                *(("to", name, "") for name in stops.names[1:]),
+                ("path", path, ""),
+                ("film", f"{sum(durations) / 1000:.1f}", "seconds"),
+            ],
+            stops.notes,
+        )
+
+    def _choose(self, model: Model) -> Way:
+        if self._way is None:
+            self._way = self._chosen(model)
+        return self._way
+
+    def _chosen(self, model: Model) -> Way:
+        """What the keys ask for together, of a model that knows classes or does not."""
+        places = None
+        if self.images is not None:
+            places = Places(f"images={list(self.images)}", self.images, self.split)
+        if self.input is not None:
+            files = Files(self.input, self.fit, self.classes)
+            # The class of a single image is the first to be visited.
+            if self.classes is None or model.num_classes is None or files.count(model) > 1:
+                return BetweenImages(files)
+            if len(self.classes) < 2:
+                raise ValueError(f"classes={list(self.classes)} and one image lead nowhere")
+            return ChangingLabel(self.classes, Files(self.input, self.fit, self.classes[:1]))
+        if self.classes is None:
+            first = Places(f"split={self.split}", range(_COUNT), self.split)
+            return BetweenImages(places or first)
+        if model.num_classes is not None:
+            return ChangingLabel(self.classes, places)
+        if places is not None:
+            raise ValueError(
+                f"classes={list(self.classes)}: this model knows no classes, so that those of an "
+                "image cannot be changed: leave out mode.images or mode.classes"
+            )
+        return BetweenClassMeans(self.classes, self.split)
+
+    def _decoded(self, model: Model, stops: Stops, order: Sequence[int], shares: Tensor) -> Tensor:
+        """Images on the way from each stop to the next, (len(order) - 1, T, C, H, W)."""
+        a, b = list(order[:-1]), list(order[1:])
+        labels = stops.labels
+        return model.images_between(
+            stops.latents[a],
+            stops.latents[b],
+            shares.to(stops.latents),
+            path=self.path,
+            labels_a=None if labels is None else labels[a],
+            labels_b=None if labels is None else labels[b],
+        )
+
+
+def _draw(rows: Tensor, shares: Tensor, stops: Stops, file: File) -> None:
+    """A row for each way, between the images that its ends were inferred from."""
+    short = [_short(name) for name in stops.names]
+    names = [f"{a} to {b}" for a, b in pairwise(short)]
+    heads = [f"{share:.2f}" for share in shares.tolist()]
+    blocks = list(rows)
+    title = "share of the way"
+    if stops.images is not None:
+        images = stops.images.to(rows)
+        blocks = [
+            torch.cat([images[place, None], row, images[place + 1, None]])
+            for place, row in enumerate(rows)
+        ]
+        heads = ["image", *heads, "image"]
+        title = "images, and reconstructions by their share of the way"
+    sheet(blocks, len(heads), title=title, names=names, heads=heads).save(file)
+
+
+def _short(name: str, length: int = 20) -> str:
+    name = File(name).name
+    return name if len(name) <= length else f"{name[: length - 3]}..."
