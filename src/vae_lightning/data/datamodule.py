@@ -205,6 +205,18 @@ class ImageDataModule(LightningDataModule):
         held_out = torch.isin(labels, torch.tensor(self.held_out, dtype=labels.dtype))
         return images[held_out], labels[held_out]
 
+    def drawn_once(self, images: Tensor) -> Tensor:
+        """Images from elsewhere as evaluation sees those of the test split: binarised, or not.
+
+        Shape:
+            images uint8 (N, C, H, W); returns the same.
+        """
+        if self.binarize == "threshold":
+            return binarisation.threshold(images)
+        if self.binarize == "none":
+            return images
+        return binarisation.fixed(images, self.protocol_seed + 4)
+
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
         images, _ = self._splits["train"]
