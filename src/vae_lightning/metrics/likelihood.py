@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from vae_lightning.models import Model
-from vae_lightning.randomness import fixed_noise
+from vae_lightning.randomness import fixed_noise, reseed
 
 BOUNDS = ("nll", "elbo", "rate", "distortion")
 
@@ -86,7 +86,7 @@ class ImageBounds(Metric):
         rows = []
         with fixed_noise(0, images.device):
             for place, index in enumerate(indices.tolist()):
-                torch.manual_seed(self.seed * 1_000_003 + index)
+                reseed(self.seed * 1_000_003 + index, images.device)
                 chosen = slice(place, place + 1)
                 label = None if labels is None else labels[chosen]
                 rows.append(bounds_of(model, images[chosen], self.num_samples, label))

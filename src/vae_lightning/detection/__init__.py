@@ -1,0 +1,1 @@
+"""Which images a trained model finds strange."""

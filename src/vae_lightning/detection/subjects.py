@@ -1,0 +1,133 @@
+"""What is scored: the test split, another data set beside it, or a user's own images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_lightning.config import check_type, compose, instantiate, nearest, to_container
+from vae_lightning.data import ImageDataModule
+from vae_lightning.data.files import NamedImages, read_inputs
+from vae_lightning.errors import ConfigError, DataError
+from vae_lightning.overrides import quoted
+from vae_lightning.trained import Studio
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Images to be scored.
+
+    Attributes:
+        title: what they are, for people.
+        images: uint8 (N, C, H, W), as the model was trained to see images.
+        names: where each comes from.
+        anomaly: bool (N,), whether each is one, where that is known.
+        classes: what each shows, where that is known.
+    """
+
+    title: str
+    images: Tensor
+    names: Sequence[str]
+    anomaly: Tensor | None
+    classes: Sequence[str] | None = None
+
+
+def check_subjects(config: dict[str, Any], image_shape: Sequence[int]) -> None:
+    """Refuse what cannot be scored; a user's own images are read here, so that no run begins.
+
+    Raises:
+        ConfigError: a value that does not fit.
+        DataError: images that cannot be read, or of another size.
+    """
+    check_type(config["input"], str | None, "input")
+    check_type(config["fit"], bool, "fit")
+    check_type(config["against"], str | None, "against")
+    if config["input"] is not None and config["against"] is not None:
+        raise ConfigError("input and against are both set: anomalies come from one of them")
+    if config["input"] is not None:
+        own_images(config, image_shape)
+
+
+def own_images(config: dict[str, Any], image_shape: Sequence[int]) -> NamedImages:
+    """Read what `input` names.
+
+    Raises:
+        DataError: as `read_inputs`, and labels other than 0 and 1.
+    """
+    found = read_inputs(Path(config["input"]), image_shape, config["fit"])
+    if found.labels is not None and not torch.isin(found.labels, torch.tensor([0, 1])).all():
+        raise DataError(f"{config['input']} holds labels other than 0 (normal) and 1 (anomaly)")
+    return found
+
+
+def subjects_of(studio: Studio) -> Subjects:
+    """What a configuration asks to score.
+
+    Raises:
+        DataError: it cannot be had.
+    """
+    config, data = studio.config, studio.data
+    if config["input"] is not None:
+        own = own_images(config, studio.model.image_shape)
+        anomaly = None if own.labels is None else own.labels == 1
+        return Subjects(config["input"], data.drawn_once(own.images), own.names, anomaly)
+    images, labels = studio.images("test")
+    places = _places(data, held_out=False)
+    if config["against"] is not None:
+        other = other_data(config["against"], data)
+        other.prepare_data()
+        other.setup("test")
+        anomalies, classes = other.evaluated("test")
+        name, names = other.name, [f"{other.name}/{place}" for place in range(len(anomalies))]
+        shown = [other.class_names[label] for label in classes.tolist()]
+    else:
+        anomalies, classes = data.held_out_images()
+        held_out = ", ".join(data.class_names[label] for label in data.held_out)
+        name = f"those of class {held_out}" if held_out else ""
+        names = [f"{data.name}/{place}" for place in _places(data, held_out=True)]
+        shown = [data.class_names[label] for label in classes.tolist()]
+    return Subjects(
+        f"the test split of {data.name}" + (f", {name} as anomalies" if name else ""),
+        torch.cat([images, anomalies]),
+        [*(f"{data.name}/{place}" for place in places), *names],
+        torch.arange(len(images) + len(anomalies)) >= len(images),
+        [*(data.class_names[label] for label in labels.tolist()), *shown],
+    )
+
+
+def other_data(option: str, data: ImageDataModule) -> ImageDataModule:
+    """Another data set, served as the first one is.
+
+    Args:
+        option: of the group `data`.
+        data: of the training.
+
+    Raises:
+        ConfigError: it does not exist, is the same one, or has other channels.
+    """
+    from vae_lightning.config import CONF_DIR
+
+    known = [path.stem for path in (CONF_DIR / "data").glob("*.yaml")]
+    if option not in known:
+        raise ConfigError(f"against={option} is not there: {nearest(option, known)}")
+    node = to_container(compose("train", [f"data={quoted(option)}"]).data)
+    node |= {"size": data.size, "binarize": data.binarize, "val_size": 0, "held_out": []}
+    other: ImageDataModule = instantiate(node | {"root": str(data.root)}, "against")
+    if other.name == data.name:
+        raise ConfigError(f"against={option} is what the model was trained on: name another")
+    if other.source.channels != data.source.channels:
+        raise ConfigError(
+            f"against={option} has images of {other.source.channels} channels, and the model "
+            f"takes {data.source.channels}"
+        )
+    return other
+
+
+def _places(data: ImageDataModule, held_out: bool) -> list[int]:
+    """Where the images of a data set's test split stand among all, whatever is held out."""
+    _, labels = data.official(train=False)
+    chosen = torch.isin(labels, torch.tensor(data.held_out, dtype=labels.dtype)) == held_out
+    return chosen.nonzero().flatten().tolist()
