@@ -155,9 +155,9 @@ def run(config: dict[str, Any]) -> None:
 
 def write_weights(model: Model, file: Path) -> None:
     """Write the weights, by their names in `model.state_dict()`."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, str(file))
+    file.write_bytes(save({k: value.contiguous() for k, value in model.state_dict().items()}))
 
 
 def write_onnx(part: Part, file: Path) -> None:
@@ -181,6 +181,9 @@ def write_onnx(part: Part, file: Path) -> None:
                 verbose=False,
             )
             assert program is not None
+            # Each operation carries the stack that it was traced in: places on this machine.
+            for node in program.model.graph.all_nodes():
+                node.metadata_props.clear()
             program.save(str(file))
     # Whatever the exporter meets, each with a class of its own.
     except Exception as error:
