@@ -130,7 +130,7 @@ def test_a_file_that_differs_from_the_model_is_removed_and_named(tmp_path: Path)
     with torch.no_grad():
         for weight in model.decoder.parameters():
             weight.add_(0.1)
-        with pytest.raises(UserError, match="decoder as ONNX differs from the model by .*removed"):
+        with pytest.raises(UserError, match=r"decoder as ONNX differs from the model by .*removed"):
             exporting.check_onnx(part, file)
     assert not file.exists()
 
