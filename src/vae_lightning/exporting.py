@@ -267,4 +267,4 @@ def _show(folder: Path, lines: Sequence[tuple[str, str]]) -> None:
     console = Console(highlight=False)
     for name, what in lines:
         console.print(f"{name:<18}  {what}", soft_wrap=True)
-    console.print(f"wrote  {short(folder)}", soft_wrap=True)
+    console.print(f"wrote  {short(str(folder))}", soft_wrap=True)
