@@ -130,12 +130,17 @@ def middle(image: Tensor) -> Tensor:
 
 
 def _read_npz(path: Path, image_shape: Sequence[int]) -> NamedImages:
+    import zipfile
+    import zlib
+
     import numpy as np
 
+    # A type error: the file holds one array, and no archive of them.
+    broken = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
     try:
         with np.load(path, allow_pickle=False) as content:
             arrays = {name: content[name] for name in ("images", "labels") if name in content}
-    except (OSError, ValueError, EOFError) as error:
+    except broken as error:
         raise DataError(f"{path} cannot be read as .npz: {error}") from error
     if "images" not in arrays:
         raise DataError(f"{path} holds no array named images")

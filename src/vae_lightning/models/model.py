@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from vae_lightning.checks import all_at_least, at_least
+from vae_lightning.checks import at_least
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.spaces import Path, Space, between
+from vae_lightning.models.conditional import Conditional
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.randomness import noise_of
 
@@ -24,11 +25,8 @@ _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 _DECODED = 10_000
 
 
-class Model(nn.Module, ABC):
-    """A generative model of images, with an encoder.
-
-    With classes it models p(x|y): the encoder sees a learned picture of the label beside the
-    image, and the decoder the label beside the latents.
+class Model(Conditional, ABC):
+    """A generative model of images, with an encoder; with classes it models p(x|y).
 
     Args:
         image_shape: (C, H, W).
@@ -37,7 +35,6 @@ class Model(nn.Module, ABC):
     Attributes:
         likelihood: the head that makes p(x|z).
         latent_space: where its latents live.
-        seen_shape: of what the encoder sees, (C, H, W), or (C + 1, H, W) with the label's picture.
 
     Raises:
         ValueError: an image shape that is not three sizes of at least 1, or no classes.
@@ -45,22 +42,6 @@ class Model(nn.Module, ABC):
 
     likelihood: Likelihood
     latent_space: Space
-
-    def __init__(self, image_shape: Sequence[int], num_classes: int | None) -> None:
-        super().__init__()
-        all_at_least("image_shape", image_shape, 1)
-        if len(image_shape) != 3:
-            raise ValueError(f"image_shape={list(image_shape)} must be channels, height and width")
-        if num_classes == 0:
-            raise ValueError("num_classes=0: the data has no labels to condition on; use model=vae")
-        self.image_shape = tuple(image_shape)
-        self.num_classes = num_classes
-        self.seen_shape = self.image_shape
-        self.label_picture = None
-        if num_classes is not None:
-            channels, *size = self.image_shape
-            self.seen_shape = (channels + 1, *size)
-            self.label_picture = nn.Embedding(num_classes, math.prod(size))
 
     @abstractmethod
     def forward(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
@@ -140,15 +121,17 @@ class Model(nn.Module, ABC):
             labels int64 (num_images,); returns (num_images, C, H, W).
 
         Raises:
-            ValueError: a label of no class, or a temperature that the prior does not know.
+            ValueError: no images, a label of no class, or a temperature that the prior does not
+                know.
         """
+        at_least("num_images", num_images, 1)
         device = self.device
         with noise_of(generator, device):
             latents = self.sample_latents(num_images, temperature)
         if labels is None:
             labels = self.each_class_in_turn(num_images, device)
-        elif self.num_classes is not None:
-            self.check_labels(labels)
+        else:
+            self.check_labelled(labels, num_images)
         return self.mean_images(latents, labels)
 
     @torch.no_grad()
@@ -157,7 +140,11 @@ class Model(nn.Module, ABC):
 
         Shape:
             x (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B, C, H, W).
+
+        Raises:
+            ValueError: what is not images of this model, or not a class for each.
         """
+        self.check_images(x, labels)
         return self.mean_images(self.latent_means(x, labels), labels)
 
     @torch.no_grad()
@@ -187,9 +174,14 @@ class Model(nn.Module, ABC):
             a, b (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B, steps, C, H, W).
 
         Raises:
-            ValueError: fewer than two steps, or a path that leaves the latent space.
+            ValueError: fewer than two steps, a path that leaves the latent space, or what is not
+                images of this model, or not a class for each.
         """
         at_least("steps", steps, 2)
+        self.check_images(a, labels_a)
+        self.check_images(b, labels_b)
+        if len(a) != len(b):
+            raise ValueError(f"{len(a)} images cannot be paired with {len(b)}: give as many")
         return self.images_between(
             self.latent_means(a, labels_a),
             self.latent_means(b, labels_b),
@@ -256,12 +248,16 @@ class Model(nn.Module, ABC):
             generator: of the noise, on any device; None draws from torch's own.
 
         Shape:
-            x (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B,).
+            x (B, C, H, W) in [0, 1]; labels int64 (B,); returns float64 (B,).
+
+        Raises:
+            ValueError: no samples, or what is not images of this model, or not a class for each.
 
         References:
             Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
         """
         at_least("num_samples", num_samples, 1)
+        self.check_images(x, labels)
         block = max(1, _DECODED // len(x))
         total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         with noise_of(generator, self.device):
@@ -274,26 +270,6 @@ class Model(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
-
-    def check_labels(self, labels: Tensor) -> None:
-        """Refuse labels that are not of a class.
-
-        Raises:
-            ValueError: one is not, or the model knows no classes.
-        """
-        if self.num_classes is None:
-            raise ValueError("labels: this model knows no classes")
-        for label in labels.unique().tolist():
-            if not 0 <= label < self.num_classes:
-                raise ValueError(
-                    f"class {label} does not exist: they are 0 to {self.num_classes - 1}"
-                )
-
-    def each_class_in_turn(self, count: int, device: torch.device) -> Tensor | None:
-        """Labels for images that nobody chose labels for: int64 (count,); None without classes."""
-        if self.num_classes is None:
-            return None
-        return torch.arange(count, device=device) % self.num_classes
 
     def initialize(self, initialization: Initialization) -> None:
         """Draw the weights of linear layers and convolutions anew.
@@ -309,27 +285,3 @@ class Model(nn.Module, ABC):
                     nn.init.xavier_uniform_(part.weight)
                     if part.bias is not None:
                         nn.init.zeros_(part.bias)
-
-    def beside_image(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        """What the encoder sees: the image, and the picture of its label where there are classes.
-
-        Shape:
-            x (B, C, H, W); labels int64 (B,); returns (B, *seen_shape).
-        """
-        if self.label_picture is None:
-            return x
-        picture = self.label_picture(labels).unflatten(1, (1, *self.image_shape[1:]))
-        return torch.cat([x, picture], dim=1)
-
-    def beside_latents(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        """What the decoder sees: the latents, and the label where there are classes.
-
-        Shape:
-            z (..., B, D); labels int64 (B,), or the shares of the classes, (B, num_classes);
-            returns (..., B, D), or (..., B, D + num_classes).
-        """
-        if self.num_classes is None or labels is None:
-            return z
-        label = labels if labels.dim() == 2 else F.one_hot(labels, self.num_classes)
-        label = label.to(z.dtype)
-        return torch.cat([z, label.expand(*z.shape[:-1], -1)], dim=-1)

@@ -150,7 +150,7 @@ class VectorQuantized(Model):
 
     def _quantise(self, vectors: Tensor) -> CodeMaps:
         codes = self.codebook.nearest(_flat(vectors).detach())
-        codes = codes.unflatten(0, (len(vectors), *vectors.shape[2:]))
+        codes = codes.unflatten(0, (vectors.shape[0], *vectors.shape[2:]))
         # The codes' vectors, with the gradient of the encoder's: exactly, not up to rounding.
         straight = _StraightThrough.apply(vectors, self.vectors_of(codes))
         return CodeMaps(codes, straight)

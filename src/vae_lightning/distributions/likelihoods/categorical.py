@@ -139,5 +139,7 @@ class _CategoricalImage(Distribution):
 
     def _logits(self) -> Iterator[Tensor]:
         """Those of all pixels of the batch, in blocks of rows of 256."""
-        for rows in self.pixels.reshape(-1, self.pixels.shape[-1]).split(_BLOCK):
-            yield at_least_single(F.linear(rows, self.weight, self.bias))
+        rows = self.pixels.reshape(-1, self.pixels.shape[-1])
+        # An exported graph would keep the number of blocks that it was traced with.
+        for block in (rows,) if torch.compiler.is_exporting() else rows.split(_BLOCK):
+            yield at_least_single(F.linear(block, self.weight, self.bias))

@@ -1,0 +1,270 @@
+"""The files of an export: ONNX, checked with onnxruntime; weights, and what they belong to."""
+
+import json
+import logging
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from vae_lightning import __version__
+from vae_lightning.checkpoint import find, load, read
+from vae_lightning.errors import UserError
+from vae_lightning.models import VAE, Model
+from vae_lightning.randomness import fixed_noise
+
+# The largest difference between a file and the model: absolute, of values above 1 relative.
+TOLERANCE = 1e-4
+
+# Sizes of the batches that a file is checked with; it is traced with the first.
+_BATCHES = (3, 1, 64)
+
+
+class Part(nn.Module, ABC):
+    """One of the two functions that are written: tensors to tensors, in a fixed order.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+
+    Attributes:
+        name: of its file.
+        inputs: names of what it takes.
+        outputs: names of what it returns.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def __init__(self, model: Model, first_input: str) -> None:
+        super().__init__()
+        self.model = model
+        self.inputs = (first_input, *(("label",) if model.num_classes is not None else ()))
+
+    @abstractmethod
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The function.
+
+        Shape:
+            inputs (B, ...), in the order of `inputs`; returns (B, ...), in that of `outputs`.
+        """
+
+    @abstractmethod
+    def example(self, count: int) -> tuple[Tensor, ...]:
+        """Inputs of noise for so many images."""
+
+
+class Encoder(Part):
+    """From images to the means of q(z|x), and its scales where it is a diagonal normal.
+
+    Shape:
+        image float32 (B, C, H, W) in [0, 1], label int64 (B,) for a conditional model; returns
+        mean (B, D), and scale (B, D).
+    """
+
+    name = "encoder"
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model, "image")
+        self.has_scale = isinstance(model, VAE) and _normal(model, self.example(1)) is not None
+        self.outputs = ("mean", "scale") if self.has_scale else ("mean",)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        normal = _normal(self.model, inputs) if self.has_scale else None
+        if normal is None:
+            return (self.model.latent_means(*inputs),)
+        return normal.loc, normal.scale
+
+    def example(self, count: int) -> tuple[Tensor, ...]:
+        images = torch.rand(count, *self.model.image_shape)
+        labels = self.model.each_class_in_turn(count, images.device)
+        return (images,) if labels is None else (images, labels)
+
+
+class Decoder(Part):
+    """From latents to the mean of p(x|z).
+
+    Shape:
+        latents float32 (B, D), label int64 (B,) for a conditional model; returns image
+        (B, C, H, W).
+    """
+
+    name = "decoder"
+    outputs = ("image",)
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model, "latents")
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return (self.model.mean_images(*inputs),)
+
+    def example(self, count: int) -> tuple[Tensor, ...]:
+        latents = self.model.sample_latents(count)
+        labels = self.model.each_class_in_turn(count, latents.device)
+        return (latents,) if labels is None else (latents, labels)
+
+
+def _normal(model: Model, inputs: Sequence[Tensor]) -> Normal | None:
+    posterior = model.encode(*inputs)
+    base = posterior.base_dist if isinstance(posterior, Independent) else None
+    return base if isinstance(base, Normal) else None
+
+
+def run(config: dict[str, Any]) -> None:
+    """Write a checkpoint's model to `paths.run_dir`.
+
+    Raises:
+        UserError: torch.onnx cannot write a part, or onnxruntime finds other values in it.
+    """
+    folder = Path(config["paths"]["run_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = find(config["ckpt_path"])
+    model = load(checkpoint)
+    facts: dict[str, Any] = {
+        "vae_lightning": __version__,
+        "checkpoint": str(checkpoint),
+        "model": read(checkpoint)["config"]["model"],
+        "image_shape": list(model.image_shape),
+        "num_classes": model.num_classes,
+    }
+    write_weights(model, folder / "model.safetensors")
+    _write_facts(folder, facts)
+    lines = [("model.safetensors", "the weights"), ("model.json", "what they are the weights of")]
+    with torch.no_grad(), fixed_noise(config["seed"], torch.device("cpu")):
+        for part in (Encoder(model), Decoder(model)):
+            file = folder / f"{part.name}.onnx"
+            write_onnx(part, file)
+            difference = check_onnx(part, file)
+            facts[part.name] = {
+                "file": file.name,
+                "inputs": list(part.inputs),
+                "outputs": list(part.outputs),
+                "largest_difference": difference,
+            }
+            _write_facts(folder, facts)
+            takes, gives = ", ".join(part.inputs), ", ".join(part.outputs)
+            lines.append((file.name, f"{takes} -> {gives}; largest difference {difference:.1e}"))
+    _show(folder, lines)
+
+
+def write_weights(model: Model, file: Path) -> None:
+    """Write the weights, by their names in `model.state_dict()`."""
+    from safetensors.torch import save
+
+    file.write_bytes(save({k: value.contiguous() for k, value in model.state_dict().items()}))
+
+
+def write_onnx(part: Part, file: Path) -> None:
+    """Write a part, for batches of any size.
+
+    Raises:
+        UserError: torch.onnx cannot.
+    """
+    axis = torch.export.Dim("batch")
+    example = part.example(_BATCHES[0])
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                part.eval(),
+                example,
+                input_names=list(part.inputs),
+                output_names=list(part.outputs),
+                dynamic_shapes=(tuple({0: axis} for _ in example),),
+                custom_translation_table=_translations(),
+                dynamo=True,
+                verbose=False,
+            )
+            assert program is not None
+            # Each operation carries the stack that it was traced in: places on this machine.
+            for node in program.model.graph.all_nodes():
+                node.metadata_props.clear()
+            program.save(str(file))
+    # Whatever the exporter meets, each with a class of its own.
+    except Exception as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(
+            f"the {part.name} of this model cannot be written as ONNX: {reason}; its weights are "
+            f"in {file.with_name('model.safetensors')}"
+        ) from error
+
+
+def check_onnx(part: Part, file: Path) -> float:
+    """Compare a file with the model, on batches of several sizes.
+
+    Returns:
+        the largest difference.
+
+    Raises:
+        UserError: it is above `TOLERANCE`, or onnxruntime does not run the file; which is removed.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    largest = 0.0
+    try:
+        session = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
+        for count in _BATCHES:
+            inputs = part.example(count)
+            named = {name: value.numpy() for name, value in zip(part.inputs, inputs, strict=True)}
+            for expected, got in zip(part(*inputs), session.run(None, named), strict=True):
+                distance = (torch.from_numpy(got) - expected).abs() / expected.abs().clamp_min(1)
+                largest = max(largest, float(distance.max()))
+    # Of onnxruntime's own classes, which have no common base.
+    except Exception as error:
+        file.unlink()
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"onnxruntime cannot run the {part.name}: {reason}") from error
+    if not largest <= TOLERANCE:
+        file.unlink()
+        raise UserError(
+            f"the {part.name} as ONNX differs from the model by {largest:.1e}, more than "
+            f"{TOLERANCE:.0e}: the file was removed"
+        )
+    return largest
+
+
+def _translations() -> dict[Any, Any]:
+    """What torch.onnx has no words for."""
+    from onnxscript import opset18 as op
+
+    def hypot(a: Any, b: Any) -> Any:
+        return op.Sqrt(op.Add(op.Mul(a, a), op.Mul(b, b)))
+
+    return {torch.ops.prims.hypot.default: hypot, torch.ops.aten.hypot.default: hypot}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter tells its own developers."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    (folder / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _show(folder: Path, lines: Sequence[tuple[str, str]]) -> None:
+    from rich.console import Console
+
+    from vae_lightning.report import short
+
+    console = Console(highlight=False)
+    for name, what in lines:
+        console.print(f"{name:<18}  {what}", soft_wrap=True)
+    console.print(f"wrote  {short(str(folder))}", soft_wrap=True)
