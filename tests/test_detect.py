@@ -15,12 +15,12 @@ from torch import Tensor
 
 from conftest import Outcome, run_python, write_fake_mnist
 from linear_gaussian import SCALE, linear_gaussian
-from tiny import head, tiny_data, tiny_vae
+from tiny import composed_model, head, tiny_data, tiny_vae
 from vae_lightning import load
 from vae_lightning.data import binarisation
 from vae_lightning.data.sources import Digits
 from vae_lightning.detection.decisions import quality, threshold_at
-from vae_lightning.detection.scores import UNITS, Mahalanobis, Scorer
+from vae_lightning.detection.scores import UNITS, Mahalanobis, Scorer, check_scores
 from vae_lightning.detection.sweep import Row, cells_of, facts_of_rows
 
 Call = Callable[..., Outcome]
@@ -156,6 +156,25 @@ def test_a_score_does_not_depend_on_the_images_that_follow() -> None:
         assert torch.allclose(everything[name][:7], few[name], rtol=1e-5)
     other = Scorer(tiny_vae(), ["elbo"], 4, seed=2)(images, "")
     assert not torch.allclose(everything["elbo"], other["elbo"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "said"),
+    [
+        ("model=conditional", "latent", "the model is conditional"),
+        ("model/posterior=deterministic", "nll", "nll needs a posterior with a density"),
+        ("model/posterior=deterministic", "elbo", "elbo needs a posterior with a density"),
+    ],
+)
+def test_a_score_that_a_model_does_not_have_is_refused(override: str, name: str, said: str) -> None:
+    model = composed_model("data=digits", override)
+    with pytest.raises(ValueError, match=said):
+        check_scores([name], model)
+
+
+def test_an_autoencoder_without_noise_has_the_other_scores() -> None:
+    model = composed_model("data=digits", "model/posterior=deterministic")
+    check_scores(["reconstruction_probability", "reconstruction", "latent"], model)
 
 
 @pytest.mark.parametrize("binarize", ["none", "threshold", "fixed", "dynamic"])

@@ -138,7 +138,7 @@ def _detect_jobs(config: dict[str, Any], done: list[Path], left: list[Path]) -> 
         write(folder / job.name, findings)
         found.append(findings)
         areas = [
-            f"{scored.name.replace('_', ' ')} {scored.quality.auroc:.3f}"
+            f"{scored.title} {scored.quality.auroc:.3f}"
             for scored in findings.scored
             if scored.quality
         ]

@@ -35,6 +35,11 @@ class Scored:
     quality: Quality | None
 
     @property
+    def title(self) -> str:
+        """Its name, for people."""
+        return self.name.replace("_", " ")
+
+    @property
     def flagged(self) -> Tensor:
         """Which subjects are taken for anomalies, bool (N,)."""
         return self.values > self.threshold

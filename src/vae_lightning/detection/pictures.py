@@ -26,12 +26,14 @@ def extremes(findings: Findings) -> Tensor:
     height = 2 * (rows * (cell + line) + head)
     width = max(5.5, columns * cell + 0.2)
     figure = new_figure(width, height)
-    unit = UNITS[first.name]
+    what = f"{first.title}, {UNITS[first.name]}"
+    if subjects.anomaly is not None and subjects.anomaly.any():
+        what += "; framed: known anomalies"
     blocks = (("Most anomalous", order[:count]), ("Least anomalous", order.flip(0)[:count]))
     top = height
     for name, places in blocks:
         figure.text(
-            0.1 / width, (top - 0.25) / height, f"{name}: {first.name.replace('_', ' ')}, {unit}",
+            0.1 / width, (top - 0.25) / height, f"{name}: {what}",
             fontsize=10, weight="bold",
         )  # fmt: skip
         top -= head
@@ -72,7 +74,7 @@ def histogram(findings: Findings) -> Tensor:
     low, high = both.min().item(), max(both.quantile(0.995).item(), first.threshold)
     high += 0.05 * (high - low) or 1.0
     figure = new_figure(7, 3.6)
-    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.14, top=0.9)
+    figure.subplots_adjust(left=0.05, right=0.98, bottom=0.14, top=0.9)
     axes = figure.subplots()
     bins = max(12, min(60, min(len(values) for _, _, values in groups) // 3))
     for name, colour, values in groups:
@@ -86,8 +88,8 @@ def histogram(findings: Findings) -> Tensor:
         xytext=(4, 0), textcoords="offset points", va="top",
     )  # fmt: skip
     axes.set(
-        xlabel=f"{first.name.replace('_', ' ')}, {UNITS[first.name]}; the last bar: and beyond",
-        ylabel="density", xlim=(low, high),
+        xlabel=f"{first.title}, {UNITS[first.name]}; the last bar: and beyond",
+        ylabel="density", yticks=[], xlim=(low, high),
     )  # fmt: skip
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -111,7 +113,7 @@ def curves(findings: Findings) -> Tensor | None:
     for number, scored in enumerate(findings.scored):
         if scored.quality is None:
             continue
-        name, colour = scored.name.replace("_", " "), f"C{number}"
+        name, colour = scored.title, f"C{number}"
         false, true, _ = roc_curve(anomaly.numpy(), scored.values.numpy())
         roc.plot(false, true, color=colour, label=f"{name}: {scored.quality.auroc:.3f}")
         at = (scored.quality.false_positive_rate, scored.quality.true_positive_rate)
@@ -126,9 +128,9 @@ def curves(findings: Findings) -> Tensor | None:
     roc.set(title="ROC; the dots are at the threshold", xlabel="false positive rate",
             ylabel="true positive rate")  # fmt: skip
     pr.set(title="Precision and recall of anomalies", xlabel="recall", ylabel="precision")
-    for axes, place in ((roc, "lower right"), (pr, "best")):
+    for axes in (roc, pr):
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")
-        axes.legend(fontsize=8, loc=place, framealpha=0.85, edgecolor="none")
+        axes.legend(fontsize=8, loc="best", framealpha=0.85, edgecolor="none")
     return to_image(figure)

@@ -86,7 +86,7 @@ def show(findings: Findings, files: list[Path]) -> None:
     console.print()
     console.print(table)
     console.print(
-        f"\nThe threshold takes {protocol['false_positive_rate_asked']:.3g} of "
+        f"\nThe threshold takes {protocol['false_positive_rate_asked']:.3g} of the "
         f"{protocol['validation_images']:,} validation images for anomalies; "
         f"K = {protocol['num_samples']:,}, binarize={protocol['binarize']}.",
         soft_wrap=True,
@@ -105,7 +105,7 @@ def show(findings: Findings, files: list[Path]) -> None:
 
 def _cells(scored: Scored) -> list[str]:
     threshold = [f"{scored.threshold:.2f}", UNITS[scored.name]]
-    name = scored.name.replace("_", " ")
+    name = scored.title
     if (found := scored.quality) is None:
         count = int(scored.flagged.sum())
         return [name, *threshold, f"{count:,} ({count / len(scored.values):.1%})"]
@@ -119,7 +119,7 @@ def _most_anomalous(findings: Findings) -> str:
     shown = [
         f"{names[place]} ({first.values[place]:.1f})" for place in first.order[:_LISTED].tolist()
     ]
-    return f"Most anomalous by {first.name.replace('_', ' ')}: {', '.join(shown)}"
+    return f"Most anomalous by {first.title}: {', '.join(shown)}"
 
 
 def _word(anomaly: bool) -> str:

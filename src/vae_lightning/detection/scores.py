@@ -18,7 +18,7 @@ UNITS = {
     "elbo": "nats",
     "nll": "nats",
     "reconstruction": "squared error",
-    "latent": "standard deviations",
+    "latent": "deviations",
 }
 
 # Those that are drawn: the column of `ImageBounds`, and what makes more of it more anomalous.
