@@ -1,13 +1,14 @@
 """Put a trained model to work: `python -m vae_lightning.generate ckpt_path=<run> mode=...`."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae_lightning import command
 from vae_lightning.config import instantiate, nearest
 from vae_lightning.errors import ConfigError
-from vae_lightning.trained import Studio, check_trained, device_of
+from vae_lightning.trained import Studio, check_trained, datamodule_of, device_of
 
 if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
     from vae_lightning.generation.mode import Made
@@ -30,6 +31,7 @@ def check(config: dict[str, Any]) -> None:
     mode = instantiate(config["mode"], "mode")
     try:
         mode.check(model)
+        mode.check_data(partial(datamodule_of, config))
     except ValueError as error:
         raise ConfigError(f"mode.{error}") from error
 
@@ -57,13 +59,15 @@ def show(made: "Made") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if made.table:
         table = Table("", "value", "unit", show_edge=False)
         table.columns[1].justify = "right"
         for row in made.table:
             table.add_row(*row)
         console.print(table)
+    for note in made.notes:
+        console.print(note, soft_wrap=True)
     for file in made.files:
         console.print(f"wrote  {_short(file)}", soft_wrap=True)
 

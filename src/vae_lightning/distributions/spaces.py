@@ -85,3 +85,29 @@ def between(a: Tensor, b: Tensor, shares: Tensor, space: Space, path: Path | Non
     sine = angle.sin()
     round_ = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / sine
     return torch.where(sine < 1e-4, straight, round_)
+
+
+def perturbed(latents: Tensor, deviation: Tensor, space: Space) -> Tensor:
+    r"""Latents moved by normal noise, which stay where latents live.
+
+    .. math:: z' = z + \sigma \epsilon \quad \text{(plane)}, \qquad
+              z' = \| z \| \frac{z + \sigma \epsilon}{\| z + \sigma \epsilon \|}
+              \quad \text{(sphere)}, \qquad \epsilon \sim \mathcal{N}(0, I)
+
+    Args:
+        latents: z, in the form of `Model.latent_means`.
+        deviation: sigma, of each dimension.
+        space: where they live.
+
+    Shape:
+        latents (B, D); deviation (D,); returns (B, D).
+
+    Raises:
+        ValueError: categories, which are one or another and cannot be moved a little.
+    """
+    if space == "simplex":
+        raise ValueError("latents that are categories cannot be moved a little")
+    moved = latents + deviation * torch.randn_like(latents)
+    if space == "sphere":
+        moved = moved * (latents.norm(dim=-1, keepdim=True) / moved.norm(dim=-1, keepdim=True))
+    return moved

@@ -1,11 +1,12 @@
 """What every mode of `generate` does."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vae_lightning.data import ImageDataModule
 from vae_lightning.models import Model
 from vae_lightning.trained import Studio
 
@@ -18,11 +19,13 @@ class Made:
         files: what to open, the best first; a folder stands for all that is in it.
         facts: what is kept beside them, in `generate.json`: plain values.
         table: what is printed, a line each: name, value, unit.
+        notes: what is printed below it, and has to be known to read it right.
     """
 
     files: Sequence[Path]
     facts: Mapping[str, Any] = field(default_factory=dict)
     table: Sequence[tuple[str, str, str]] = ()
+    notes: Sequence[str] = ()
 
 
 class Mode(ABC):
@@ -41,6 +44,18 @@ class Mode(ABC):
         Raises:
             ValueError: one line that says what would do.
             UserError: the same, of files.
+        """
+
+    def check_data(self, data: Callable[[], ImageDataModule]) -> None:  # noqa: B027
+        """Refuse what the data of training has not, before anything is read or written.
+
+        A mode that does not look at the data leaves this as it is.
+
+        Args:
+            data: makes the data, unread.
+
+        Raises:
+            ValueError: one line that says what would do.
         """
 
     @abstractmethod
