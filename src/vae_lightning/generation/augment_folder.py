@@ -71,14 +71,15 @@ class ImageFolderWriter:
     def _write(
         self, names: Sequence[str], images: Tensor, labels: Tensor, rows: Sequence[Sequence[object]]
     ) -> None:
-        from torchvision.io import write_png
+        from PIL import Image
 
         with self.manifest.open("a", newline="") as file:
             lines = csv.writer(file)
             for name, image, label, row in zip(names, images, labels.tolist(), rows, strict=True):
                 path = self.images / self.class_folders[label] / f"{name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_png(image, str(path))
+                pixels = image.permute(1, 2, 0).squeeze(-1).numpy()  # (H, W), or (H, W, 3)
+                Image.fromarray(pixels).save(path)
                 relative = path.relative_to(self.images.parent).as_posix()
                 lines.writerow((relative, label, self.class_names[label], *row))
         self.advance(len(names))

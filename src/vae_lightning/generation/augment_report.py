@@ -11,33 +11,34 @@ from vae_lightning.callbacks.plots import new_figure, to_image
 from vae_lightning.generation.augment_worth import Worth
 from vae_lightning.generation.enlargement import Labelled, Make, Method
 
-# Of the picture: rows at the most, and what is in each.
+# Of the picture: rows at the most, made images in each group, pixels between groups.
 _CLASSES = 20
-_ORIGINALS = {"perturb": 2, "conditional": 4}
 _MADE = {"perturb": 5, "conditional": 8}
+_GAP = 12
 
 
 def examples(train: Labelled, make: Make, method: Method) -> Tensor:
     """A picture with a row for each class: originals, and behind a gap what is made.
 
-    Of `perturb` it is made of the one original before the gap, and there are two such groups.
+    Of `perturb` it is made of the one original before the gap, and there are two such pairs.
 
     Shape:
         returns uint8 (3, H, W).
     """
-    gap = torch.full_like(train.images[:1], 96)  # grey as what separates the images
-    rows = []
-    for label in train.labels.unique()[:_CLASSES]:
-        places = (train.labels == label).nonzero().flatten()[: _ORIGINALS[method]]
-        places = places[torch.arange(_ORIGINALS[method]) % len(places)]
-        groups = [places] if method == "conditional" else list(places.split(1))
-        row: list[Tensor] = []
-        for own in groups:
-            source = own[torch.arange(_MADE[method]) % len(own)]
-            row += [gap] if row else []
-            row += [train.images[own], gap, make(source, train.labels[source])]
-        rows.append(torch.cat(row))
-    return grid(torch.cat(rows) / 255, len(rows[0]))
+    classes = train.labels.unique()[:_CLASSES]
+    own = [(train.labels == label).nonzero().flatten() for label in classes]
+    parts: list[Tensor] = []
+    for group in ([0, 1, 2, 3],) if method == "conditional" else ([0], [1]):
+        originals = torch.stack([places[torch.tensor(group) % len(places)] for places in own])
+        sources = originals[:, torch.arange(_MADE[method]) % len(group)].flatten()
+        made = make(sources, train.labels[sources])
+        parts += [
+            grid(train.images[originals.flatten()] / 255, len(group)),
+            grid(made / 255, _MADE[method]),
+        ]
+    gap = parts[0].new_full((3, parts[0].shape[1], _GAP), 255)
+    between = [piece for part in parts for piece in (gap, part)][1:]
+    return torch.cat(between, dim=2)
 
 
 def chart(worths: Sequence[Worth]) -> Tensor:

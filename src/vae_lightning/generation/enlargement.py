@@ -40,10 +40,10 @@ def maker(model: Model, train: Labelled, method: Method, scale: float) -> Make:
     """What makes images; the noise is torch's own.
 
     `conditional` draws from p(x|y). `perturb` adds noise to the centre of q(z|x) and decodes it
-    with the label of x, which it is taken to have kept. The noise of a dimension has `scale` times the
-    deviation of that dimension over the training images: so a scale means the same for every model,
-    and dimensions that no image differs in stay still. (The posterior's own deviation would hardly
-    change an image: it is what the model cannot tell apart.)
+    with the label of x, which it is taken to have kept. The noise of a dimension has `scale` times
+    the deviation of that dimension over the training images: so a scale means the same for every
+    model, and dimensions that no image differs in stay still. (The posterior's own deviation would
+    hardly change an image: it is what the model cannot tell apart.)
 
     Args:
         model: in evaluation mode.
