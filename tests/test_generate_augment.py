@@ -275,6 +275,17 @@ def test_a_classifier_sees_its_labelled_images_and_what_is_made_of_them_alone(
         assert torch.equal(labels[made], large_labels[12:])
 
 
+def test_accuracy_is_of_the_test_images() -> None:
+    images, _ = numbered(90, 0)
+    unheard_of = torch.full((60,), 3)  # a class that no training image has
+    (worth,) = measure(
+        numbered(90, 0), (images[:60], unheard_of), lambda places, own: images[places],
+        num_classes=4, sizes=[4], seeds=range(2), per_class=6, steps=20,
+        device=torch.device("cpu"), advance=lambda count: None,
+    )  # fmt: skip
+    assert max(*worth.without, *worth.enlarged) < 0.1
+
+
 def test_the_two_of_a_pair_differ_in_what_they_see_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # Where nothing is made, the two see the same: only their own noise could tell them apart.
     monkeypatch.setattr(augment_worth, "plan", lambda labels, places, per_class: places[:0])

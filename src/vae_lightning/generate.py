@@ -33,7 +33,8 @@ def check(config: dict[str, Any]) -> None:
         mode.check(model)
         mode.check_data(partial(datamodule_of, config))
     except ValueError as error:
-        raise ConfigError(f"mode.{error}") from error
+        named = any(str(error).startswith(key) for key in config["mode"])
+        raise ConfigError(f"mode{'.' if named else ': '}{error}") from error
 
 
 def generate(config: dict[str, Any]) -> None:

@@ -101,7 +101,8 @@ class Augment(Mode):
         make = maker(studio.model, train, method, self.scale)
 
         originals, generated = self._write(studio, data, train, make)
-        pictures = {"augment": augment_report.examples(train, make, method)}
+        pictures = [studio.folder / "augment.png"]
+        write_png(augment_report.examples(train, make, method), str(pictures[0]))
         facts: dict[str, Any] = {
             "data": data.name,
             "method": method,
@@ -119,12 +120,10 @@ class Augment(Mode):
             worths, facts["worth"], notes = self._measure(studio, data, train, make)
             table += augment_report.rows(worths)
             if worths:
-                pictures["accuracy"] = augment_report.chart(worths)
-        for name, picture in pictures.items():
-            write_png(picture, str(studio.folder / f"{name}.png"))
-        files = [f"{name}.png" for name in pictures]
-        made = [studio.folder / name for name in (*files, "images", "manifest.csv")]
-        return Made(made, facts, table, notes)
+                pictures.append(studio.folder / "accuracy.png")
+                write_png(augment_report.chart(worths), str(pictures[-1]))
+        files = [*pictures, studio.folder / "images", studio.folder / "manifest.csv"]
+        return Made(files, facts, table, notes)
 
     def _method(self, model: Model) -> Method:
         return self.method or ("perturb" if model.num_classes is None else "conditional")
