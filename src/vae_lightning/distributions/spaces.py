@@ -105,3 +105,29 @@ def _half_turn(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     length = torch.lerp(a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True), t)
     way = length * ((math.pi * t).cos() * one + (math.pi * t).sin() * aside)
     return way + t * (b + b.norm(dim=-1, keepdim=True) * one)  # b is opposite but for rounding
+
+
+def perturbed(latents: Tensor, deviation: Tensor, space: Space) -> Tensor:
+    r"""Latents moved by normal noise, which stay where latents live.
+
+    .. math:: z' = z + \sigma \epsilon \quad \text{(plane)}, \qquad
+              z' = \| z \| \frac{z + \sigma \epsilon}{\| z + \sigma \epsilon \|}
+              \quad \text{(sphere)}, \qquad \epsilon \sim \mathcal{N}(0, I)
+
+    Args:
+        latents: z, in the form of `Model.latent_means`.
+        deviation: sigma, of each dimension.
+        space: where they live.
+
+    Shape:
+        latents (B, D); deviation (D,); returns (B, D).
+
+    Raises:
+        ValueError: categories, which are one or another and cannot be moved a little.
+    """
+    if space == "simplex":
+        raise ValueError("latents that are categories cannot be moved a little")
+    moved = latents + deviation * torch.randn_like(latents)
+    if space == "sphere":
+        moved = moved * (latents.norm(dim=-1, keepdim=True) / moved.norm(dim=-1, keepdim=True))
+    return moved

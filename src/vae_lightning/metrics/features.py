@@ -136,25 +136,29 @@ def feature_classifier(
     recipe = (STEPS, BATCH_SIZE, LEARNING_RATE, SEED, CHANNELS, NUM_FEATURES, num_classes)
     data = _checksum(*train, *test, salt=repr(recipe))
     path = folder / f"{name}-{data[:SHORT]}.pt"
-    with _apart():
+    with apart(SEED):
         _, channels, height, width = images.shape
         classifier = FeatureClassifier((channels, height, width), num_classes)
         if not _read(path, data, classifier):
             _train(classifier, *train)
-            classifier.test_accuracy = _accuracy(classifier, *test)
+            classifier.test_accuracy = accuracy(classifier, *test)
             _write(path, data, classifier)
     return classifier.eval().requires_grad_(False)
 
 
 @contextmanager
-def _apart() -> Iterator[None]:
+def apart(seed: int) -> Iterator[None]:
+    """Train inside as on any other day: in one thread, from a seed, with gradients.
+
+    Global random state is left as it was.
+    """
     # Only the CPU's generator is seeded: torch.manual_seed would reach those of every device.
     # A sum is rounded in another order by another number of threads. Gradients are needed even
     # where a caller, evaluating a model, has switched them off: leaving inference mode, entered
     # or not, switches them on.
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
-        torch.default_generator.manual_seed(SEED)
+        torch.default_generator.manual_seed(seed)
         torch.set_num_threads(1)
         try:
             yield
@@ -180,7 +184,12 @@ def _endless(images: Tensor, labels: Tensor) -> Iterator[Batch]:
 
 
 @torch.no_grad()
-def _accuracy(classifier: FeatureClassifier, images: Tensor, labels: Tensor) -> float:
+def accuracy(classifier: FeatureClassifier, images: Tensor, labels: Tensor) -> float:
+    """The share of images that a classifier names correctly.
+
+    Shape:
+        images uint8 (N, C, H, W), labels int64 (N,).
+    """
     correct = sum(
         int((classifier.logits(batch).argmax(1) == targets).sum())
         for batch, targets in ResidentBatches(images, labels, EVAL_BATCH_SIZE)
