@@ -15,7 +15,7 @@ from torch import Tensor
 
 from conftest import Outcome, run_python, write_fake_mnist
 from linear_gaussian import SCALE, linear_gaussian
-from tiny import composed_model, head, tiny_data, tiny_vae
+from tiny import TinySource, composed_model, head, tiny_data, tiny_vae
 from vae_lightning import load
 from vae_lightning.data import binarisation
 from vae_lightning.data.sources import Digits
@@ -149,7 +149,7 @@ def test_scores_of_a_linear_model_are_what_can_be_computed_by_hand() -> None:
 
 
 def test_a_score_does_not_depend_on_the_images_that_follow() -> None:
-    images, _ = tiny_data().source.load(Path(), train=True)
+    images, _ = TinySource().load(Path(), train=True)
     scorer = Scorer(tiny_vae(), list(UNITS), 4, seed=1, training_images=images)
     everything, few = scorer(images, ""), scorer(images[:7], "")
     for name in UNITS:
@@ -182,14 +182,14 @@ def test_images_from_elsewhere_are_binarised_as_the_test_split_is(binarize: str)
     data = tiny_data(binarize=binarize)
     grey = torch.randint(0, 256, (5, 1, 4, 4), generator=torch.Generator().manual_seed(0))
     images = grey.to(torch.uint8)
-    drawn = data.drawn_once(images)
+    drawn = data.as_evaluated(images)
     if binarize == "none":
         assert drawn.equal(images)
     elif binarize == "threshold":
         assert drawn.equal(binarisation.threshold(images))
     else:
         assert set(drawn.unique().tolist()) == {0, 255}
-        assert drawn.equal(data.drawn_once(images))
+        assert drawn.equal(data.as_evaluated(images))
 
 
 def test_a_held_out_digit_is_ranked_decided_and_pictured(

@@ -27,7 +27,8 @@ from vae_lightning.generation import augment_worth
 from vae_lightning.generation.augment import Augment
 from vae_lightning.generation.augment_folder import class_folders
 from vae_lightning.generation.augment_worth import Worth, few, measure
-from vae_lightning.generation.enlargement import Labelled, as_bytes, maker, plan
+from vae_lightning.generation.blocks import as_bytes
+from vae_lightning.generation.enlargement import Labelled, maker, plan
 
 # Few steps on images as small as they come: what is tested is what goes in and out.
 SMALL = (

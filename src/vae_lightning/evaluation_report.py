@@ -13,6 +13,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from vae_lightning.callbacks.pictures import png
 from vae_lightning.checkpoint import find, read
 from vae_lightning.data import ImageDataModule
 from vae_lightning.metrics.latents import Score
@@ -71,8 +72,6 @@ def write(
     Shape:
         pictures: uint8 (3, H, W), by name.
     """
-    from torchvision.io import write_png
-
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps({**dict(sorted(scores.items())), "protocol": protocol}, indent=2)
     (folder / "metrics.json").write_text(content + "\n")
@@ -82,7 +81,7 @@ def write(
             writer.add_scalar(tag, value, protocol["step"])
     for name, picture in pictures.items():
         (folder / "pictures").mkdir(exist_ok=True)
-        write_png(picture, str(folder / "pictures" / f"{name}.png"))
+        (folder / "pictures" / f"{name}.png").write_bytes(png(picture))
         writer.add_image(f"{protocol['split']}/{name}", picture, protocol["step"])
     writer.close()
 

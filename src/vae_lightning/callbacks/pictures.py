@@ -142,18 +142,23 @@ class Pictures(Callback):
                 picture = self.drawings[name].draw(scene)
             if picture is None:
                 continue
-            png = _encode(picture)
+            encoded = png(picture)
             path = self.dirpath / name / f"{filename}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png)
+            path.write_bytes(encoded)
             tag = f"test/{name}" if split == "test" else name
             for writer in writers(trainer):
-                _add_png(writer, tag, png, picture.shape, trainer.global_step)
+                _add_png(writer, tag, encoded, picture.shape, trainer.global_step)
         for part, training in modes.items():
             part.training = training
 
 
-def _encode(picture: Tensor) -> bytes:
+def png(picture: Tensor) -> bytes:
+    """A picture as the content of a PNG file; grey where its channels are equal.
+
+    Shape:
+        picture: uint8 (3, H, W).
+    """
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -244,18 +244,6 @@ class ImageDataModule(LightningDataModule):
             return binarisation.threshold(images)
         return binarisation.fixed(images, self.protocol_seed + 4)
 
-    def drawn_once(self, images: Tensor) -> Tensor:
-        """Images from elsewhere as evaluation sees those of the test split: binarised, or not.
-
-        Shape:
-            images uint8 (N, C, H, W); returns the same.
-        """
-        if self.binarize == "threshold":
-            return binarisation.threshold(images)
-        if self.binarize == "none":
-            return images
-        return binarisation.fixed(images, self.protocol_seed + 4)
-
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
         images = self._splits["train"]

@@ -73,7 +73,7 @@ def subjects_of(studio: Studio) -> Subjects:
     if config["input"] is not None:
         own = own_images(config, studio.model.image_shape)
         anomaly = None if own.labels is None else own.labels == 1
-        return Subjects(config["input"], data.drawn_once(own.images), own.names, anomaly)
+        return Subjects(config["input"], data.as_evaluated(own.images), own.names, anomaly)
     images, labels = studio.images("test")
     places = _places(data, held_out=False)
     if config["against"] is not None:

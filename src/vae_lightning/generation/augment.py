@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 
+from vae_lightning.callbacks.pictures import png
 from vae_lightning.checks import all_at_least, at_least
 from vae_lightning.data import ImageDataModule
 from vae_lightning.errors import DataError
@@ -92,8 +93,6 @@ class Augment(Mode):
             )
 
     def make(self, studio: Studio) -> Made:
-        from torchvision.io import write_png
-
         method = self._method(studio.model)
         data = _grey(studio)
         images, labels = data.evaluated("train")
@@ -102,7 +101,7 @@ class Augment(Mode):
 
         originals, generated = self._write(studio, data, train, make)
         pictures = [studio.folder / "augment.png"]
-        write_png(augment_report.examples(train, make, method), str(pictures[0]))
+        pictures[0].write_bytes(png(augment_report.examples(train, make, method)))
         facts: dict[str, Any] = {
             "data": data.name,
             "method": method,
@@ -121,7 +120,7 @@ class Augment(Mode):
             table += augment_report.rows(worths)
             if worths:
                 pictures.append(studio.folder / "accuracy.png")
-                write_png(augment_report.chart(worths), str(pictures[-1]))
+                pictures[-1].write_bytes(png(augment_report.chart(worths)))
         files = [*pictures, studio.folder / "images", studio.folder / "manifest.csv"]
         return Made(files, facts, table, notes)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.distributions.spaces import perturbed
+from vae_lightning.generation.blocks import as_bytes
 from vae_lightning.models import Model
 
 Method = Literal["conditional", "perturb"]
@@ -54,7 +55,7 @@ def maker(model: Model, train: Labelled, method: Method, scale: float) -> Make:
     if method == "conditional":
 
         def sample(places: Tensor, labels: Tensor) -> Tensor:
-            return as_bytes(model.sample(len(labels), labels.to(model.device)))
+            return as_bytes(model.sample(len(labels), labels.to(model.device))).cpu()
 
         return sample
 
@@ -68,7 +69,7 @@ def maker(model: Model, train: Labelled, method: Method, scale: float) -> Make:
 
     def perturb(places: Tensor, labels: Tensor) -> Tensor:
         moved = perturbed(latents_of(places, labels), deviation, model.latent_space)
-        return as_bytes(model.mean_images(moved, labels.to(model.device)))
+        return as_bytes(model.mean_images(moved, labels.to(model.device))).cpu()
 
     return perturb
 
@@ -101,12 +102,3 @@ def blocks(make: Make, places: Tensor, labels: Tensor) -> Iterator[tuple[Tensor,
     """
     for some, own in zip(places.split(_BLOCK), labels.split(_BLOCK), strict=True):
         yield make(some, own), some, own
-
-
-def as_bytes(images: Tensor) -> Tensor:
-    """The nearest grey values, on the CPU; what is beyond black or white is cut.
-
-    Shape:
-        images (*), 0 black to 1 white; returns uint8 (*).
-    """
-    return images.clamp(0, 1).mul(255).round().to("cpu", torch.uint8)

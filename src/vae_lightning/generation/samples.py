@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from vae_lightning.callbacks.drawings import grid
+from vae_lightning.callbacks.pictures import png
 from vae_lightning.checks import at_least, positive
 from vae_lightning.generation.aggregate import check_fits, fit_mixture
 from vae_lightning.generation.blocks import Block, Draw, sampled
@@ -143,12 +144,10 @@ class Samples(Mode):
             yield write_later, [path]
 
     def _picture(self, folder: Path, images: torch.Tensor, num_classes: int) -> Path:
-        from PIL import Image
-
         # Each class has columns of its own.
         columns = num_classes * max(1, round(math.sqrt(len(images)) / num_classes))
         file = folder / "samples.png"
-        Image.fromarray(grid(images / 255, columns).permute(1, 2, 0).numpy()).save(file)
+        file.write_bytes(png(grid(images / 255, columns)))
         return file
 
     def _table(
