@@ -22,12 +22,13 @@ from torch.distributions import Distribution, Independent, StudentT
 
 from tiny import SIZE, TinySource, head, tiny_data, tiny_module, tiny_trainer, tiny_vae
 from vae_lightning.callbacks import Pictures, TensorBoardPages
-from vae_lightning.callbacks.drawings import Manifold, Reconstructions, Samples, Traversals, grid
+from vae_lightning.callbacks.drawings import Manifold, Reconstructions, Samples, Traversals
 from vae_lightning.callbacks.pictures import Drawing, History, Scene
 from vae_lightning.callbacks.plots import Curves, LatentScatter, RatePerDimension
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ImageDataModule
 from vae_lightning.distributions.posteriors.posterior import Posterior
+from vae_lightning.grids import grid
 from vae_lightning.models import VAE
 from vae_lightning.module import TERMS, VAEModule
 

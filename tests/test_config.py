@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 from conftest import run_python
 from vae_lightning.config import CONF_DIR, check_node, compose, instantiate, nearest, to_container
@@ -68,9 +69,13 @@ def test_a_command_s_configuration_composes_and_its_targets_are_there(command: s
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=str)
-def test_an_option_can_be_chosen_and_builds_what_it_describes(option: Path) -> None:
+def test_an_option_can_be_chosen_and_builds_what_it_describes(option: Path, tmp_path: Path) -> None:
     group, name = str(option.parent), option.name
-    together = PARTNERS.get(str(option), [])
+    together = list(PARTNERS.get(str(option), []))
+    if name == "image_folder":
+        for number in range(20):
+            Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+        together.append(f"data.root={tmp_path}")
     overrides = [f"{group}={name}", *together, "paths.run_dir=unused"]
     command = "generate" if group == "mode" or name == "on_checkpoint" else "train"
     composed = compose(command, overrides, with_hydra=True)

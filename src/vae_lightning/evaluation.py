@@ -11,11 +11,11 @@ from rich.console import Console
 from torch import Tensor
 
 from vae_lightning import evaluation_report
-from vae_lightning.callbacks.drawings import grid
 from vae_lightning.checkpoint import find, load
 from vae_lightning.config import instantiate
 from vae_lightning.data import ImageDataModule
 from vae_lightning.data.batches import Batch, ResidentBatches
+from vae_lightning.grids import grid
 from vae_lightning.metrics import ImageBounds
 from vae_lightning.metrics.features import feature_classifier
 from vae_lightning.metrics.latents import (

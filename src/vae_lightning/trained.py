@@ -34,7 +34,11 @@ def check_trained(config: dict[str, Any]) -> "Model":
         raise ConfigError("ckpt_path is missing: name a checkpoint or the folder of a run")
     if (chosen := config.get("output_dir")) is not None:
         check_type(chosen, str, "output_dir")
-        if Path(chosen).exists() and (not Path(chosen).is_dir() or any(Path(chosen).iterdir())):
+        folder = Path(chosen)
+        # What Hydra leaves of a run that stopped is not in the way.
+        if folder.exists() and not (
+            folder.is_dir() and all(item.name == ".hydra" for item in folder.iterdir())
+        ):
             raise ConfigError(f"output_dir={chosen} is there already: name a new folder")
     check_type(config["seed"], int, "seed")
     try:

@@ -5,25 +5,9 @@ from torch import Tensor
 
 from vae_lightning.callbacks.pictures import Drawing, Scene
 from vae_lightning.checks import at_least
+from vae_lightning.grids import grid
 from vae_lightning.latent_walks import prior_spread, ranking, square, traversal
 from vae_lightning.models import VAE
-
-# Images of fewer pixels than this are enlarged, so that a grid can be looked at.
-_VISIBLE_SIZE = 48
-
-
-def grid(images: Tensor, columns: int) -> Tensor:
-    """Set images out in rows, enlarged without smoothing where they are small.
-
-    Shape:
-        images (N, C, H, W), 0 black to 1 white, values beyond are cut; returns uint8 (3, H', W').
-    """
-    from torchvision.utils import make_grid  # imported where it is used: it costs a second
-
-    factor = max(1, round(_VISIBLE_SIZE / images.shape[-1]))
-    images = images.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
-    images = images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    return make_grid(images, nrow=columns, padding=2, pad_value=96)
 
 
 class Reconstructions(Drawing):

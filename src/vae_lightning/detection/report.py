@@ -10,6 +10,7 @@ from rich.table import Table
 from vae_lightning.detection.findings import Findings, Scored, facts_of
 from vae_lightning.detection.pictures import curves, extremes, histogram
 from vae_lightning.detection.scores import UNITS
+from vae_lightning.grids import png
 from vae_lightning.report import short
 
 # Names of the most anomalous images that are printed.
@@ -22,8 +23,6 @@ def write(folder: Path, findings: Findings) -> list[Path]:
     Returns:
         the files, the best to open first.
     """
-    from torchvision.io import write_png
-
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {
         "extremes": extremes(findings),
@@ -34,7 +33,7 @@ def write(folder: Path, findings: Findings) -> list[Path]:
     for name, picture in pictures.items():
         if picture is not None:
             files.append(folder / f"{name}.png")
-            write_png(picture, str(files[-1]))
+            files[-1].write_bytes(png(picture))
     files.append(folder / "scores.csv")
     write_list(files[-1], findings)
     files.append(folder / "detect.json")

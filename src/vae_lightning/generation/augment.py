@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import torch
 
-from vae_lightning.callbacks.pictures import png
 from vae_lightning.checks import all_at_least, at_least
 from vae_lightning.data import ImageDataModule
 from vae_lightning.errors import DataError
@@ -16,6 +15,7 @@ from vae_lightning.generation.augment_worth import Worth
 from vae_lightning.generation.enlargement import Labelled, Make, Method, maker, plan
 from vae_lightning.generation.mode import Made, Mode
 from vae_lightning.generation.progress import progress
+from vae_lightning.grids import png
 from vae_lightning.models import Model
 from vae_lightning.trained import Studio, datamodule_of
 

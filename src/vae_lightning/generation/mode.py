@@ -4,11 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vae_lightning.data import ImageDataModule
 from vae_lightning.models import Model
 from vae_lightning.trained import Studio
+
+if TYPE_CHECKING:  # importing it takes seconds, and not every mode looks at images
+    from vae_lightning.data import ImageDataModule
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Mode(ABC):
             UserError: the same, of files.
         """
 
-    def check_data(self, data: Callable[[], ImageDataModule]) -> None:  # noqa: B027
+    def check_data(self, data: Callable[[], "ImageDataModule"]) -> None:  # noqa: B027
         """Refuse what the data of training has not, before anything is read or written.
 
         A mode that does not look at the data leaves this as it is.

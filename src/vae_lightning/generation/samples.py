@@ -10,14 +10,13 @@ from typing import Any, Literal
 
 import torch
 
-from vae_lightning.callbacks.drawings import grid
-from vae_lightning.callbacks.pictures import png
 from vae_lightning.checks import at_least, positive
 from vae_lightning.generation.aggregate import check_fits, fit_mixture
 from vae_lightning.generation.blocks import Block, Draw, sampled
 from vae_lightning.generation.mode import Made, Mode
 from vae_lightning.generation.progress import progress
 from vae_lightning.generation.writers import Write, in_a_thread, npz, png_folder
+from vae_lightning.grids import grid, png
 from vae_lightning.models import Model
 from vae_lightning.trained import Studio
 

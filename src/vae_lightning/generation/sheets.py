@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vae_lightning.callbacks.drawings import grid
+from vae_lightning.grids import grid
 
 if TYPE_CHECKING:  # loaded where something is drawn
     from PIL.Image import Image
