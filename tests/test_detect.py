@@ -22,7 +22,7 @@ from vae_lightning.data import binarisation
 from vae_lightning.data.sources import Digits
 from vae_lightning.detection.decisions import quality, threshold_at
 from vae_lightning.detection.scores import UNITS, Mahalanobis, Scorer, check_scores
-from vae_lightning.detection.sweep import Row, cells_of, facts_of_rows
+from vae_lightning.detection.sweep import Row, cells_of, facts_of_rows, show_table
 
 Call = Callable[..., Outcome]
 QUICK = "detect.num_samples=5"
@@ -339,6 +339,18 @@ def test_a_table_has_means_over_seeds_and_over_anomalies() -> None:
         ["1", "0.300", "1", "1.000"],
         ["mean", "0.200", "", "0.800"],
     ]
+
+
+def test_a_printed_table_shows_every_score_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = [Row("0", score, [0, 1], 0.1, auroc=[0.5, 0.7], auprc=[0.2, 0.3]) for score in UNITS]
+    show_table(rows, [{"data": "tiny", "num_samples": 5, "binarize": "none"}], [])
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if "0.600 ± 0.141" in line and "0.250 ± 0.071" in line]) == 5
+    for score in UNITS:
+        assert score.replace("_", " ") in [line.strip() for line in lines]
 
 
 @pytest.mark.parametrize(

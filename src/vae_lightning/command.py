@@ -144,7 +144,9 @@ def _checked(
         OmegaConf.set_struct(config, False)
         config.pop("hydra")
         plain = to_container(config)
-        check(plain)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the run itself gives them
+            check(plain)
         if sweep and "trainer" in plain:
             _check_one_process(plain)
         _check_writable(folder, _folder_setting(plain))

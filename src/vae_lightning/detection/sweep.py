@@ -173,15 +173,14 @@ def explanation(protocol: Any) -> str:
 def show_table(rows: Sequence[Row], protocols: Sequence[Any], files: Sequence[Path]) -> None:
     """Print the tables, and where they lie."""
     console = Console(highlight=False)
-    for area in _AREAS:
-        head, lines = cells_of(rows, area)
-        table = Table(show_edge=False, title=f"\n{area.upper()}", title_justify="left")
-        for name in head:
-            longest = max(map(len, name.split()))
-            table.add_column(name, justify="left" if name == head[0] else "right",
-                             min_width=longest)  # fmt: skip
-        for line in lines:
-            table.add_row(*line, end_section=len(lines) > 1 and line is lines[-2])
+    for score in dict.fromkeys(row.score for row in rows):
+        own = [row for row in rows if row.score == score]
+        head, lines = cells_of(own, _AREAS[0])
+        table = Table(show_edge=False, title=f"\n{head[-1]}", title_justify="left")
+        for name in (*head[:-1], *(area.upper() for area in _AREAS)):
+            table.add_column(name, justify="left" if name == head[0] else "right")
+        for line, further in zip(lines, cells_of(own, _AREAS[1])[1], strict=True):
+            table.add_row(*line, further[-1], end_section=len(lines) > 1 and line is lines[-2])
         console.print(table)
     console.print(f"\n{explanation(protocols[0])}", soft_wrap=True)
     for file in files:
