@@ -354,6 +354,19 @@ def test_the_best_checkpoint_of_a_resumed_run_is_the_best_of_the_whole_training(
     assert best_of(folders[2]).read_bytes() == best
 
 
+def test_the_last_checkpoint_is_of_the_last_epoch_whichever_was_the_best(
+    tmp_path: Path, straight: Straight
+) -> None:
+    fit(tmp_path / "first", "callbacks.checkpoint.mode=min", callbacks=[StopAfterEpoch(2)])
+    epochs = [
+        torch.load(path(tmp_path / "first"), weights_only=True)["epoch"]
+        for path in (best_of, checkpoint_of)
+    ]
+    assert epochs == [0, 1]
+    fit(tmp_path / "second", resumed=tmp_path / "first")
+    assert_same_end(tmp_path / "second", straight[0])
+
+
 def test_an_epoch_that_is_better_after_a_resume_replaces_the_best_checkpoint(
     tmp_path: Path,
 ) -> None:

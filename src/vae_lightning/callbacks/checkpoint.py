@@ -14,10 +14,11 @@ from vae_lightning.errors import CheckpointError
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, with a best that is the best of the whole training.
+    """Lightning's ModelCheckpoint, with a best and a last that are so of the whole training.
 
     A run that is resumed in a folder of its own starts with a copy of the best checkpoint so far,
-    and replaces it when an epoch is better. Lightning would forget the earlier one.
+    and replaces it when an epoch is better. Lightning would forget the earlier one. The last
+    checkpoint is of the last epoch; Lightning would keep that of the best one as the last as well.
     """
 
     _earlier: dict[str, Any] | None = None
@@ -25,6 +26,11 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # Called for a test as well, which is to change nothing.
         self._earlier = state_dict
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         state, self._earlier = self._earlier, None
