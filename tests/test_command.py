@@ -154,9 +154,10 @@ MISTAKES = [
     (["-m", "seed=0,1", "model.latent_dmi=2,3"], ["latent_dmi"]),
     (["-m", "model.latent_dim=interval(2,3)"], ["model.latent_dim"]),
     (["callbacks.pictures=5"], ["callbacks.pictures=5", "null to do without"]),
-    (["hparams_search=latent_dim", "objective.beta=-1"], ["objective.beta=-1"]),
+    (["-m", "hparams_search=latent_dim", "objective.beta=-1"], ["objective.beta=-1"]),
     (["-m", "seed=0,1", *TWO_PROCESSES], ["2 devices", "trainer.devices=1", "without -m"]),
-    (["hparams_search=latent_dim", *TWO_PROCESSES], ["2 devices", "trainer.devices=1"]),
+    (["hparams_search=latent_dim"], ["model.latent_dim is swept over", "add -m"]),
+    (["-m", "hparams_search=latent_dim", *TWO_PROCESSES], ["2 devices", "trainer.devices=1"]),
 ]
 
 
@@ -303,8 +304,8 @@ def test_a_sweep_over_all_options_of_a_group_runs_each(run_jobs: Any) -> None:
     assert status == 0
 
 
-def test_a_search_file_sweeps_without_a_flag(run_jobs: Any) -> None:
-    _, jobs = run_jobs("hparams_search=latent_dim")
+def test_a_search_file_says_what_is_swept_over(run_jobs: Any) -> None:
+    _, jobs = run_jobs("-m", "hparams_search=latent_dim")
     assert [job["model"]["latent_dim"] for job in jobs] == [2, 5, 10, 20, 50]
 
 

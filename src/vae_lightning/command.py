@@ -98,7 +98,7 @@ def resume_command(checkpoint: Path) -> str:
 
     arguments = sys.argv[1:]
     if HydraConfig.initialized() and is_sweep(HydraConfig.get()):
-        # The one job, not the sweep; a file of hparams_search/ would sweep without a flag.
+        # The one job, not the sweep that a file of hparams_search/ is.
         flags = [item for item in parse(arguments).rest if item not in ("-m", "--multirun")]
         arguments = [*flags, *HydraConfig.get().overrides.task, "hydra.mode=RUN"]
     arguments = [item for item in arguments if not item.lstrip("+").startswith("ckpt_path=")]

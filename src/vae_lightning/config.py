@@ -7,6 +7,7 @@ import difflib
 import inspect
 import os
 import types
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -58,6 +59,9 @@ def register_resolvers() -> None:
     """
     from omegaconf import OmegaConf
 
+    # Hydra 1.4 and the OmegaConf that comes with it have other names for what 1.3 knows.
+    for renamed in (r"register_new_resolver\(\)", "The version_base parameter"):
+        warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
     OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
     OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
 

@@ -57,10 +57,12 @@ def jobs(config_name: str, flags: argparse.Namespace) -> Iterator[list[str]]:
 
     overrides: list[str] = flags.overrides
     config = compose_job(config_name, flags, without_sweeps(overrides))
+    swept = dict(config.hydra.sweeper.get("params") or {})
     if not is_sweep(config.hydra):
+        if swept and not any(item.startswith("hydra.mode=") for item in overrides):
+            raise ConfigError(f"{', '.join(swept)} is swept over: add -m to run one job for each")
         yield overrides
         return
-    swept = dict(config.hydra.sweeper.get("params") or {})
     overrides = [*(f"{key}={value}" for key, value in swept.items()), *overrides]
     choices = []
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -135,7 +137,8 @@ def _unreadable(override: str, explanation: str) -> str:
             f"{override} is not a setting: settings are written key=value, with quotes around "
             "all of it where there is a space, as in 'task_name=my runs'"
         )
-    empty = ("Error parsing override", "LexerNoViableAlt", "See http")
+    # Hydra 1.4 begins with the place of the override among all.
+    empty = ("Error parsing override", "Error when parsing index", "LexerNoViableAlt", "See http")
     reasons = [line for line in explanation.splitlines() if not line.startswith(empty)]
     reason = f" ({reasons[0]})" if reasons and reasons[0].strip(" ^") else ""
     example = shlex.quote(f"{key}={quoted(value)}")
