@@ -8,10 +8,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gzip
 import hashlib
+import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,27 +86,35 @@ class Outcome:
     err: str
 
 
+class CallCommand(Protocol):
+    def __call__(self, *args: str, command: str = "train") -> Outcome: ...
+
+
 @pytest.fixture
-def call_train(
+def call_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Outcome]:
-    """Runs `train` in this process, where the imports are paid for, and in an empty folder."""
+) -> CallCommand:
+    """Runs a command in this process, where the imports are paid for, and in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*args: str) -> Outcome:
-        from vae_lightning.train import main
-
-        monkeypatch.setattr(sys, "argv", ["train", *args])
+    def call(*args: str, command: str = "train") -> Outcome:
+        main = importlib.import_module(f"vae_lightning.{command}").main
+        monkeypatch.setattr(sys, "argv", [command, *args])
         capsys.readouterr()
         status = 0
         try:
             main()
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else 1
-        out, err = capsys.readouterr()
-        return Outcome(status, out, err)
+        return Outcome(status, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def call_train(call_command: CallCommand) -> CallCommand:
+    """Runs `train` in this process and in an empty folder."""
+    return call_command
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import csv
 import json
 import math
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from conftest import Outcome, run_python, write_fake_mnist
+from conftest import CallCommand, Outcome, run_python, write_fake_mnist
 from linear_gaussian import SCALE, linear_gaussian
 from tiny import TinySource, composed_model, head, tiny_data, tiny_vae
 from vae_lightning import load
@@ -49,25 +49,8 @@ def run(sweep: Path) -> Path:
 
 
 @pytest.fixture
-def call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Call:
-    """Runs a command in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def called(*args: str, module: str = "detect") -> Outcome:
-        main = __import__(f"vae_lightning.{module}", fromlist=["main"]).main
-        monkeypatch.setattr(sys, "argv", [module, *args])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-        out, err = capsys.readouterr()
-        return Outcome(status, out, err)
-
-    return called
+def call(call_command: CallCommand) -> Call:
+    return partial(call_command, command="detect")
 
 
 def listed(folder: Path) -> list[dict[str, str]]:
@@ -251,7 +234,7 @@ def test_nll_is_that_of_an_evaluation(call: Call, run: Path) -> None:
     ).status == 0  # fmt: skip
     outcome = call(
         f"ckpt_path={run}", "evaluate.num_samples=5", "evaluate.parts=[likelihood]",
-        "trainer=cpu", "paths.run_dir=measured", module="evaluate",
+        "trainer=cpu", "paths.run_dir=measured", command="evaluate",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
     expected = json.loads(Path("measured/metrics.json").read_text())["test/nll"]

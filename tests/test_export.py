@@ -1,8 +1,8 @@
 """The files of an export: they compute what the model computes, and the weights rebuild it."""
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from conftest import Outcome
+from conftest import CallCommand, Outcome
 from tiny import composed_model
 from vae_lightning import exporting
 from vae_lightning.config import compose, instantiate, to_container
@@ -46,24 +46,8 @@ def saved(path: Path, *overrides: str) -> Path:
 
 
 @pytest.fixture
-def call_export(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Outcome]:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args: str) -> Outcome:
-        from vae_lightning.export import main
-
-        monkeypatch.setattr(sys, "argv", ["export", *args])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-        out, err = capsys.readouterr()
-        return Outcome(status, out, err)
-
-    return call
+def call_export(call_command: CallCommand) -> Callable[..., Outcome]:
+    return partial(call_command, command="export")
 
 
 def run_onnx(file: Path, *inputs: Tensor) -> list[Tensor]:

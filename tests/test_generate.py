@@ -3,8 +3,8 @@
 import errno
 import json
 import shutil
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import Outcome, RunCommand
-from vae_lightning import __version__, generate, load
+from conftest import CallCommand, Outcome, RunCommand
+from vae_lightning import __version__, load
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.generation.samples import Samples
 
@@ -32,28 +32,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(
-    tmp_path: Path,
-    runs: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Call:
+def call(tmp_path: Path, runs: Path, call_command: CallCommand) -> Call:
     """Runs `generate` in this process, in a folder with `runs`."""
     shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["generate", *args])
-        capsys.readouterr()
-        status = 0
-        try:
-            generate.main()
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-        out, err = capsys.readouterr()
-        return Outcome(status, out, err)
-
-    return call
+    return partial(call_command, command="generate")
 
 
 def write_run(folder: Path, *overrides: str) -> None:

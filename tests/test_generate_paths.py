@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from conftest import Outcome
+from conftest import CallCommand, Outcome
 from vae_lightning import __version__, load
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import binarisation
@@ -75,24 +74,12 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 
 
 @pytest.fixture
-def generate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Generate:
+def generate(call_command: CallCommand) -> Generate:
     """Runs the command in this process and in an empty folder; it writes to `made`."""
-    monkeypatch.chdir(tmp_path)
 
     def call(checkpoint: Path, *args: str, output: str = "made") -> Outcome:
-        from vae_lightning.generate import main
-
         arguments = [f"ckpt_path={checkpoint}", f"output_dir={output}", "device=cpu", *args]
-        monkeypatch.setattr(sys, "argv", ["generate", *arguments])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-        return Outcome(status, *capsys.readouterr())
+        return call_command(*arguments, command="generate")
 
     return call
 
