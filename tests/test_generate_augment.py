@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 
-from tiny import TinySource, composed_model, tiny_data
+from tiny import TinySource, composed_model, tiny_data, tiny_vae
 from vae_lightning import load
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ImageDataModule
@@ -428,4 +428,4 @@ def test_data_without_labels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(TinySource, "class_names", ())
     mode = Augment(None, 1, 0.5, True, False, [1], 2, 1)
     with pytest.raises(DataError, match="tiny has no labels"):
-        mode.check_data(partial(tiny_data, num_classes=0))
+        mode.check(tiny_vae(), partial(tiny_data, num_classes=0))

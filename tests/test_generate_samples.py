@@ -65,7 +65,7 @@ def conditional() -> Model:
 def drawn(model: Model, folder: Path, seed: int = 0, **changes: Any) -> Any:
     """The arrays that the mode writes."""
     mode = Samples(**(DEFAULTS | changes))
-    mode.check(model)
+    mode.check(model, tiny_data)
     folder.mkdir(exist_ok=True)
     with fixed_noise(seed, torch.device("cpu")):
         made = mode.make(FakeStudio(model, folder, seed))
@@ -270,12 +270,12 @@ def test_normals_are_fitted_to_no_other_space_than_the_plane(
 ) -> None:
     model = model_of(posterior, prior, "bernoulli")
     with pytest.raises(ValueError, match=f"draw_from=mixture .* {found}: leave"):
-        Samples(**(DEFAULTS | {"draw_from": "mixture"})).check(model)
+        Samples(**(DEFAULTS | {"draw_from": "mixture"})).check(model, tiny_data)
 
 
 def test_normals_are_not_fitted_to_codes() -> None:
     with pytest.raises(ValueError, match=r"draw_from=mixture .* are codes"):
-        Samples(**(DEFAULTS | {"draw_from": "mixture"})).check(small_codes())
+        Samples(**(DEFAULTS | {"draw_from": "mixture"})).check(small_codes(), tiny_data)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_what_a_model_cannot_make_is_refused(
     model: Callable[[], Model], changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        Samples(**(DEFAULTS | changes)).check(model())
+        Samples(**(DEFAULTS | changes)).check(model(), tiny_data)
 
 
 @pytest.mark.parametrize(

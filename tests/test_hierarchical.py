@@ -16,12 +16,13 @@ from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.distributions.dependent import DependsOnSample
 from vae_lightning.distributions.likelihoods.bernoulli import Bernoulli
 from vae_lightning.distributions.likelihoods.normal import Normal as NormalLikelihood
+from vae_lightning.distributions.normal_product import product_of_normals
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Encode, Prior
 from vae_lightning.distributions.priors.standard_normal import StandardNormal
 from vae_lightning.metrics.latents import active_units, rate_decomposition, usage
-from vae_lightning.models.hierarchical import HierarchicalVAE, product_of_normals
+from vae_lightning.models.hierarchical import HierarchicalVAE
 from vae_lightning.networks import MLPDecoder, MLPEncoder
 from vae_lightning.objectives import ELBO
 from vae_lightning.objectives.schedules import Constant

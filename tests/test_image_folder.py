@@ -20,7 +20,7 @@ from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ImageFolderModule
 from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.data.files import read_image
-from vae_lightning.data.in_files import StreamedBatches
+from vae_lightning.data.streamed import StreamedBatches
 from vae_lightning.errors import ConfigError, DataError
 from vae_lightning.evaluate import evaluate
 from vae_lightning.trained import datamodule_of

@@ -11,10 +11,11 @@ from PIL import Image
 import vae_lightning
 from tiny import composed_model
 from vae_lightning import load
-from vae_lightning.config import compose, result_folder, to_container
+from vae_lightning.config import compose, to_container
 from vae_lightning.data.files import image_files, middle, read_inputs
 from vae_lightning.errors import CheckpointError, DataError
 from vae_lightning.randomness import noise_of
+from vae_lightning.resolvers import result_folder
 
 SHAPE = (1, 8, 6)  # channels, height, width
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vae_lightning.config import CONF_DIR, instantiate, register_resolvers, to_container
+from vae_lightning.config import CONF_DIR, instantiate, to_container
 from vae_lightning.errors import ConfigError, DataError, UserError
 from vae_lightning.overrides import (
     compose_job,
@@ -23,6 +23,7 @@ from vae_lightning.overrides import (
     quoted,
     without_sweeps,
 )
+from vae_lightning.resolvers import register_resolvers
 
 Config = dict[str, Any]
 
@@ -106,6 +107,12 @@ def resume_command(checkpoint: Path) -> str:
     module = spec.name if spec else "vae_lightning.train"
     setting = f"ckpt_path={quoted(str(checkpoint))}"
     return shlex.join(["python", "-m", module, *arguments, setting])
+
+
+def short(path: str | Path) -> Path:
+    """Relative to where the command runs, where it lies below."""
+    here, full = Path.cwd(), Path(path).absolute()
+    return full.relative_to(here) if full.is_relative_to(here) else Path(path)
 
 
 def _show(error: UserError) -> None:

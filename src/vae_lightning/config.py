@@ -6,14 +6,14 @@ Imports neither torch nor lightning, so that a command can answer `--help` at on
 import difflib
 import inspect
 import os
-import types
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from vae_lightning.errors import ConfigError
+from vae_lightning.plain_types import describe, fits
+from vae_lightning.resolvers import register_resolvers
 
 _PACKAGE = Path(__file__).resolve().parent
 # A wheel carries the folder inside the package; a source checkout has it at the top.
@@ -50,43 +50,6 @@ def compose(config_name: str, overrides: Sequence[str] = (), with_hydra: bool = 
     running = GlobalHydra.instance().is_initialized()
     with nullcontext() if running else initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return hydra_compose(config_name, list(overrides), return_hydra_config=with_hydra)
-
-
-def register_resolvers() -> None:
-    """Make known to OmegaConf what `conf/` computes.
-
-    `${result_folder:checkpoint,chosen,name}` and `${classes_of_folder:root}`.
-    """
-    from omegaconf import OmegaConf
-
-    # Hydra 1.4 and the OmegaConf that comes with it have other names for what 1.3 knows.
-    for renamed in (r"register_new_resolver\(\)", "The version_base parameter"):
-        warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
-    OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
-    OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
-
-
-def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
-    """Where a command on a checkpoint writes: the folder chosen, or one in the checkpoint's run.
-
-    Args:
-        checkpoint: a file, or the folder of a run.
-        chosen: `output_dir`.
-        name: of the folder within the run.
-    """
-    if chosen is not None:
-        return str(chosen)
-    if checkpoint is None:  # the command will refuse it
-        return name
-    path = Path(str(checkpoint))
-    folder = path if path.is_dir() else path.parent
-    return str((folder.parent if folder.name == "checkpoints" else folder) / name)
-
-
-def _classes_of_folder(root: str | None) -> int:
-    from vae_lightning.data.folder import num_classes_of
-
-    return num_classes_of(root)
 
 
 def to_container(config: Any) -> Any:
@@ -142,8 +105,39 @@ def check_type(value: Any, hint: Any, path: str) -> None:
     Raises:
         ConfigError: it is of another type.
     """
-    if not _fits(value, hint):
-        raise ConfigError(f"{path}={value} should be {_describe(hint)}")
+    if not fits(value, hint):
+        raise ConfigError(f"{path}={value} should be {describe(hint)}")
+
+
+def check_keys(config: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse a key at the top of a configuration that no one reads.
+
+    Raises:
+        ConfigError: there is one; the nearest known key is named.
+    """
+    known = list(known)
+    for key in config:
+        if key not in known:
+            raise ConfigError(f"{key} is not a key of the configuration: {nearest(key, known)}")
+
+
+def check_section(section: Mapping[str, Any], options: type, path: str) -> None:
+    """Check the keys of a section, and the types of their values.
+
+    Args:
+        section: plain values.
+        options: a `TypedDict` with the type of each key.
+        path: the section's own key, for messages.
+
+    Raises:
+        ConfigError: a key that is none, or a value of another type.
+    """
+    hints = get_type_hints(options)
+    for key in section:
+        if key not in hints:
+            raise ConfigError(f"{path}.{key} is not an option: {nearest(key, hints)}")
+    for key, hint in hints.items():
+        check_type(section.get(key), hint, f"{path}.{key}")
 
 
 def nearest(name: str, choices: Iterable[str], listed: Iterable[str] = ()) -> str:
@@ -250,34 +244,3 @@ def _type_hints(cls: type) -> dict[str, Any]:
         return get_type_hints(cls.__init__)  # type: ignore[misc]
     except Exception:  # a library's annotation that only a type checker can read
         return {}
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value is of a type; a type that plain values cannot have accepts anything."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, option) for option in arguments)
-    if origin is Literal:
-        return value in arguments
-    if origin in (list, Sequence, tuple):
-        of = arguments[0] if arguments else Any
-        return isinstance(value, list) and all(_fits(item, of) for item in value)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str, type(None)):
-        return isinstance(value, hint)
-    return True
-
-
-def _describe(hint: Any) -> str:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_describe(option) for option in arguments)
-    if origin is Literal:
-        return "one of " + ", ".join(str(choice) for choice in arguments)
-    if origin in (list, Sequence, tuple):
-        return f"a list, each item {_describe(arguments[0])}" if arguments else "a list"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    return "null" if hint is type(None) else names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -1,11 +1,11 @@
 """Score images for anomaly: `python -m vae_lightning.detect ckpt_path=<run>`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from vae_lightning import command
 from vae_lightning.checks import at_least
-from vae_lightning.config import check_type, nearest
+from vae_lightning.config import check_section, nearest
 from vae_lightning.errors import ConfigError
 from vae_lightning.trained import Studio, check_trained, datamodule_of, device_of
 
@@ -49,12 +49,7 @@ def check(config: dict[str, Any]) -> None:
 def _check_options(options: dict[str, Any]) -> None:
     from vae_lightning.detection.scores import UNITS
 
-    hints = get_type_hints(Options)
-    for key in options:
-        if key not in hints:
-            raise ConfigError(f"detect.{key} is not an option: {nearest(key, hints)}")
-    for key, hint in hints.items():
-        check_type(options.get(key), hint, f"detect.{key}")
+    check_section(options, Options, "detect")
     names = [options["score"]] if isinstance(options["score"], str) else options["score"]
     if not names:
         raise ConfigError(f"detect.score is empty: name some of {', '.join(UNITS)}")

@@ -1,10 +1,10 @@
 """Measure a trained model: `python -m vae_lightning.evaluate ckpt_path=<file or run folder>`."""
 
-from typing import Any, Literal, TypedDict, get_type_hints
+from typing import Any, Literal, TypedDict
 
 from vae_lightning import command
 from vae_lightning.checks import at_least
-from vae_lightning.config import check_type, compose, instantiate, nearest, to_container
+from vae_lightning.config import check_section, compose, instantiate, to_container
 from vae_lightning.errors import ConfigError
 from vae_lightning.overrides import quoted
 from vae_lightning.trained import check_trained, datamodule_of
@@ -33,12 +33,7 @@ def check(config: dict[str, Any]) -> None:
 
     settle_lightning()
     options = config["evaluate"]
-    hints = get_type_hints(Options)
-    for key in options:
-        if key not in hints:
-            raise ConfigError(f"evaluate.{key} is not an option: {nearest(key, hints)}")
-    for key, hint in hints.items():
-        check_type(options.get(key), hint, f"evaluate.{key}")
+    check_section(options, Options, "evaluate")
     try:
         at_least("evaluate.num_samples", options["num_samples"], 1)
         if options["num_images"] is not None:

@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from vae_lightning.checkpoint import find, read
+from vae_lightning.command import short
 from vae_lightning.data import ImageDataModule
 from vae_lightning.grids import png
 from vae_lightning.metrics.latents import Score
 from vae_lightning.models import Model
-from vae_lightning.report import bound_name, short
+from vae_lightning.report import bound_name
 
 
 def protocol(

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from vae_lightning import command
-from vae_lightning.config import nearest
+from vae_lightning.config import check_keys
 from vae_lightning.errors import ConfigError
 from vae_lightning.trained import check_trained
 
@@ -19,9 +19,7 @@ def check(config: dict[str, Any]) -> None:
         ConfigError: a key, type or value that does not fit, or a package that is not installed.
         CheckpointError: `ckpt_path` is no checkpoint.
     """
-    for key in config:
-        if key not in _KEYS:
-            raise ConfigError(f"{key} is not a key of the configuration: {nearest(key, _KEYS)}")
+    check_keys(config, _KEYS)
     if missing := [name for name in _PACKAGES if find_spec(name) is None]:
         raise ConfigError(
             f"export needs {', '.join(missing)}, not installed here: "

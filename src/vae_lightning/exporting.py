@@ -15,6 +15,7 @@ from torch.distributions import Independent, Normal
 
 from vae_lightning import __version__
 from vae_lightning.checkpoint import find, load, read
+from vae_lightning.command import short
 from vae_lightning.errors import UserError
 from vae_lightning.models import VAE, Model
 from vae_lightning.randomness import fixed_noise
@@ -262,9 +263,7 @@ def _write_facts(folder: Path, facts: dict[str, Any]) -> None:
 def _show(folder: Path, lines: Sequence[tuple[str, str]]) -> None:
     from rich.console import Console
 
-    from vae_lightning.report import short
-
     console = Console(highlight=False)
     for name, what in lines:
         console.print(f"{name:<18}  {what}", soft_wrap=True)
-    console.print(f"wrote  {short(str(folder))}", soft_wrap=True)
+    console.print(f"wrote  {short(folder)}", soft_wrap=True)

@@ -2,11 +2,10 @@
 
 import json
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae_lightning import command
-from vae_lightning.config import instantiate, nearest
+from vae_lightning.config import check_keys, instantiate
 from vae_lightning.errors import ConfigError
 from vae_lightning.trained import Studio, check_trained, datamodule_of, device_of
 
@@ -23,15 +22,12 @@ def check(config: dict[str, Any]) -> None:
         ConfigError: a key, type or value that does not fit.
         CheckpointError: `ckpt_path` is no checkpoint.
     """
-    for key in config:
-        if key not in _KEYS:
-            raise ConfigError(f"{key} is not a key of the configuration: {nearest(key, _KEYS)}")
+    check_keys(config, _KEYS)
     model = check_trained(config)
     device_of(config)
     mode = instantiate(config["mode"], "mode")
     try:
-        mode.check(model)
-        mode.check_data(partial(datamodule_of, config))
+        mode.check(model, partial(datamodule_of, config))
     except ValueError as error:
         named = any(str(error).startswith(key) for key in config["mode"])
         raise ConfigError(f"mode{'.' if named else ': '}{error}") from error
@@ -70,13 +66,7 @@ def show(made: "Made") -> None:
     for note in made.notes:
         console.print(note, soft_wrap=True)
     for file in made.files:
-        console.print(f"wrote  {_short(file)}", soft_wrap=True)
-
-
-def _short(path: Path) -> Path:
-    here = Path.cwd()
-    path = path.absolute()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+        console.print(f"wrote  {command.short(file)}", soft_wrap=True)
 
 
 def main() -> None:

@@ -1,9 +1,13 @@
 """Grids of images, and pictures as files: for callbacks and for commands."""
 
 import io
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:  # loaded where something is drawn
+    from PIL.Image import Image
 
 # Images of fewer pixels than this are enlarged, so that a grid can be looked at.
 _VISIBLE_SIZE = 48
@@ -29,12 +33,21 @@ def png(picture: Tensor) -> bytes:
     Shape:
         picture: uint8 (3, H, W).
     """
-    from PIL import Image
-
     buffer = io.BytesIO()
     red, green, blue = picture
     grey = red.equal(green) and green.equal(blue)
-    image = Image.fromarray((red if grey else picture.permute(1, 2, 0)).numpy())
+    image = to_pil(picture[:1] if grey else picture)
     # The fastest compression: files a tenth larger, made in a quarter of the time.
     image.save(buffer, format="png", compress_level=1)
     return buffer.getvalue()
+
+
+def to_pil(image: Tensor) -> "Image":
+    """An image of bytes as pillow has it.
+
+    Shape:
+        image: uint8 (C, H, W), grey (C = 1) or colour (C = 3).
+    """
+    from PIL import Image
+
+    return Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vae_lightning.checkpoint import read
+from vae_lightning.command import short
 from vae_lightning.data import ImageDataModule
 from vae_lightning.distributions.likelihoods.likelihood import Measure
 from vae_lightning.distributions.posteriors.deterministic import Deterministic
@@ -188,12 +189,6 @@ def bound_name(data: ImageDataModule, model: Model) -> str:
 def has_bound(model: Model) -> bool:
     """Whether the model's posteriors have densities, so that its elbo and nll are bounds."""
     return not any(isinstance(part, Deterministic) for part in model.modules())
-
-
-def short(path: str) -> Path:
-    """Relative to where the command runs, where it lies below."""
-    here = Path.cwd()
-    return Path(path).relative_to(here) if Path(path).is_relative_to(here) else Path(path)
 
 
 def _print_table(

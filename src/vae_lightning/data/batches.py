@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -126,26 +127,14 @@ class ResidentBatches(Batches):
     Args:
         images: uint8 (N, C, H, W).
         labels: int64 (N,), on the same device.
-        batch_size, shuffle, seed, binarize, process: as for all batches.
+        batch_size, options: as for all batches.
 
     Shape:
         yields images float32 (B, C, H, W) in [0, 1] and labels int64 (B,).
     """
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        batch_size: int,
-        *,
-        shuffle: bool = False,
-        seed: int = 0,
-        binarize: bool = False,
-        process: tuple[int, int] = (0, 1),
-    ) -> None:
-        super().__init__(
-            labels, batch_size, shuffle=shuffle, seed=seed, binarize=binarize, process=process
-        )
+    def __init__(self, images: Tensor, labels: Tensor, batch_size: int, **options: Any) -> None:
+        super().__init__(labels, batch_size, **options)
         self.images = images
 
     @property

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from vae_lightning.checkpoint import read
+from vae_lightning.command import short
 from vae_lightning.detection.findings import Findings
 from vae_lightning.errors import ConfigError
-from vae_lightning.report import hyperparameters, short
+from vae_lightning.report import hyperparameters
 
 _AREAS = ("auroc", "auprc")
 # What the jobs of one table may differ in.
@@ -184,7 +185,7 @@ def show_table(rows: Sequence[Row], protocols: Sequence[Any], files: Sequence[Pa
         console.print(table)
     console.print(f"\n{explanation(protocols[0])}", soft_wrap=True)
     for file in files:
-        console.print(f"wrote  {short(str(file.absolute()))}", soft_wrap=True)
+        console.print(f"wrote  {short(file)}", soft_wrap=True)
 
 
 def _shown(values: Sequence[float]) -> str:

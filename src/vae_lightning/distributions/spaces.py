@@ -1,4 +1,4 @@
-"""Where latent variables live: a posterior and a prior must be on the same space."""
+"""Where latent variables live, and how to move there: priors are where their posteriors are."""
 
 import math
 from typing import Literal

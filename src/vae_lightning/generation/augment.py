@@ -1,7 +1,7 @@
 """A labelled data set enlarged by a model."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,7 +13,7 @@ from vae_lightning.generation import augment_report, augment_worth
 from vae_lightning.generation.augment_folder import ImageFolderWriter
 from vae_lightning.generation.augment_worth import Worth
 from vae_lightning.generation.enlargement import Labelled, Make, Method, maker, plan
-from vae_lightning.generation.mode import Made, Mode
+from vae_lightning.generation.mode import Made, MakeData, Mode
 from vae_lightning.generation.progress import progress
 from vae_lightning.grids import png
 from vae_lightning.models import Model
@@ -67,7 +67,7 @@ class Augment(Mode):
         self.seeds = seeds
         self.steps = steps
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, data: MakeData) -> None:
         if self.method == "conditional" and model.num_classes is None:
             raise ValueError(
                 "method=conditional: this model knows no classes: set mode.method=perturb, or "
@@ -83,12 +83,10 @@ class Augment(Mode):
                 f"mode=augment writes PNGs of 1 or 3 channels, and this model's images have "
                 f"{model.image_shape[0]}"
             )
-
-    def check_data(self, data: Callable[[], ImageDataModule]) -> None:
-        source = data()
-        if not source.class_names:
+        unread = data()
+        if not unread.class_names:
             raise DataError(
-                f"{source.source.title} has no labels, and mode=augment enlarges a labelled data "
+                f"{unread.source.title} has no labels, and mode=augment enlarges a labelled data "
                 "set: use mode=samples"
             )
 

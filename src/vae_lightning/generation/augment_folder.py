@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.generation.enlargement import Labelled, Make, Method, blocks
+from vae_lightning.grids import to_pil
 
 COLUMNS = ("file", "label", "class", "origin", "source", "method", "seed")
 
@@ -39,19 +40,18 @@ class ImageFolderWriter:
         with self.manifest.open("x", newline="") as file:
             csv.writer(file).writerow(COLUMNS)
 
-    def write_originals(self, train: Labelled) -> int:
-        """Write the training images themselves, and return how many."""
+    def write_originals(self, train: Labelled) -> None:
+        """Write the training images themselves."""
         places = torch.arange(len(train.labels))
         for some in places.split(1000):
             names = [f"original_{place:0{self.digits}}" for place in some.tolist()]
             rows = [("original", place, "", "") for place in some.tolist()]
             self._write(names, train.images[some], train.labels[some], rows)
-        return len(places)
 
     def write_made(
         self, make: Make, places: Tensor, labels: Tensor, method: Method, seed: int
-    ) -> int:
-        """Write what is made of the images at some places, and return how many.
+    ) -> None:
+        """Write what is made of the images at some places.
 
         Shape:
             places and labels int64 (M,).
@@ -66,20 +66,16 @@ class ImageFolderWriter:
                 rows.append(("generated", place if of else "", method, seed))
                 number += 1
             self._write(names, images, own, rows)
-        return number
 
     def _write(
         self, names: Sequence[str], images: Tensor, labels: Tensor, rows: Sequence[Sequence[object]]
     ) -> None:
-        from PIL import Image
-
         with self.manifest.open("a", newline="") as file:
             lines = csv.writer(file)
             for name, image, label, row in zip(names, images, labels.tolist(), rows, strict=True):
                 path = self.images / self.class_folders[label] / f"{name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                pixels = image.permute(1, 2, 0).squeeze(-1).numpy()  # (H, W), or (H, W, 3)
-                Image.fromarray(pixels).save(path)
+                to_pil(image).save(path)
                 relative = path.relative_to(self.images.parent).as_posix()
                 lines.writerow((relative, label, self.class_names[label], *row))
         self.advance(len(names))

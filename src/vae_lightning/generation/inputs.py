@@ -11,6 +11,7 @@ from torch import Tensor
 from vae_lightning.data import ImageDataModule
 from vae_lightning.data.files import NamedImages, read_inputs
 from vae_lightning.errors import ConfigError
+from vae_lightning.generation.mode import check_classes
 from vae_lightning.models import Model
 from vae_lightning.trained import Studio
 
@@ -110,6 +111,7 @@ class Files:
         self, paths: str | Sequence[str], fit: bool, classes: Sequence[int] | None
     ) -> None:
         self.paths = [paths] if isinstance(paths, str) else list(paths)
+        self._read: list[NamedImages] = []
         self.fit = fit
         self.classes = classes
         if not self.paths:
@@ -139,10 +141,12 @@ class Files:
         return sum(len(part.images) for part in self._parts(model))
 
     def _parts(self, model: Model) -> list[NamedImages]:
-        return [
-            read_inputs(Path(path).expanduser(), model.image_shape, self.fit, "mode.fit")
-            for path in self.paths
-        ]
+        if not self._read:
+            self._read = [
+                read_inputs(Path(path).expanduser(), model.image_shape, self.fit, "mode.fit")
+                for path in self.paths
+            ]
+        return self._read
 
     def _labels(self, model: Model, parts: Sequence[NamedImages]) -> Tensor | None:
         count = sum(len(part.images) for part in parts)
@@ -186,18 +190,6 @@ def in_range(check: Callable[[ImageDataModule], None], data: ImageDataModule) ->
         check(data)
     except ValueError as error:
         raise ConfigError(f"mode.{error}") from error
-
-
-def check_classes(model: Model, labels: Tensor) -> None:
-    """Refuse classes that a conditional model does not know.
-
-    Raises:
-        ValueError: the message begins with the key, `classes`.
-    """
-    try:
-        model.check_labels(labels)
-    except ValueError as error:
-        raise ValueError(f"classes={labels.tolist()}: {error}") from error
 
 
 def check_label(model: Model, label: int | None) -> None:

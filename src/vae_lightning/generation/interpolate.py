@@ -1,7 +1,7 @@
 """Ways through the latent space: between images, or between classes."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path as File
 
@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from vae_lightning.checks import at_least, positive
-from vae_lightning.data import ImageDataModule
 from vae_lightning.distributions.spaces import PATHS, Path
 from vae_lightning.generation.inputs import Files, Places, Split
-from vae_lightning.generation.mode import Made, Mode
+from vae_lightning.generation.mode import Made, MakeData, Mode
 from vae_lightning.generation.sheets import film, sheet
 from vae_lightning.generation.stops import (
     BetweenClassMeans,
@@ -80,23 +79,18 @@ class Interpolate(Mode):
         self.steps = steps
         self.path: Path | None = path
         self.seconds = seconds
-        self._way: Way | None = None
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, data: MakeData) -> None:
         allowed = PATHS[model.latent_space]
         if self.path is not None and self.path not in allowed:
             raise ValueError(
                 f"path={self.path} leaves the {model.latent_space} of the latents: "
                 f"choose mode.path={allowed[0]}"
             )
-        self._choose(model).check(model)
-
-    def check_data(self, data: Callable[[], ImageDataModule]) -> None:
-        assert self._way is not None, "the model is checked first"
-        self._way.check_data(data)
+        self._way(model).check(model, data)
 
     def make(self, studio: Studio) -> Made:
-        stops = self._choose(studio.model).stops(studio)
+        stops = self._way(studio.model).stops(studio)
         count = len(stops.latents)
         shares = torch.linspace(0, 1, self.steps)
         picture = studio.folder / "interpolation.png"
@@ -124,12 +118,7 @@ class Interpolate(Mode):
             stops.notes,
         )
 
-    def _choose(self, model: Model) -> Way:
-        if self._way is None:
-            self._way = self._chosen(model)
-        return self._way
-
-    def _chosen(self, model: Model) -> Way:
+    def _way(self, model: Model) -> Way:
         """What the keys ask for together, of a model that knows classes or does not."""
         places = None
         if self.images is not None:

@@ -1,13 +1,10 @@
 """The square of a latent plane."""
 
-from collections.abc import Callable
-
 import torch
 
 from vae_lightning.checks import at_least
-from vae_lightning.data import ImageDataModule
 from vae_lightning.generation.inputs import Places, Split, check_label, first
-from vae_lightning.generation.mode import Made, Mode
+from vae_lightning.generation.mode import Made, MakeData, Mode
 from vae_lightning.generation.sheets import sheet
 from vae_lightning.latent_walks import (
     check_dimensions,
@@ -44,18 +41,14 @@ class Manifold(Mode):
         self.label = label
         self.split = split
         self.num_images = num_images
-        self._ranked = False  # known when the model is
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, data: MakeData) -> None:
         check_dimensions(model)
         check_label(model, self.label)
         dims = model.sample_latents(1).shape[1]
         if dims < 2:
             raise ValueError("count: this model has one latent dimension: use mode=traverse")
-        self._ranked = dims > 2
-
-    def check_data(self, data: Callable[[], ImageDataModule]) -> None:
-        if self._ranked:
+        if dims > 2:
             Places(f"split={self.split}", [0], self.split).check(data())
 
     def make(self, studio: Studio) -> Made:

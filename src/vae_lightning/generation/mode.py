@@ -6,11 +6,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from vae_lightning.models import Model
 from vae_lightning.trained import Studio
 
 if TYPE_CHECKING:  # importing it takes seconds, and not every mode looks at images
     from vae_lightning.data import ImageDataModule
+
+# Makes the data of training, with nothing read.
+MakeData = Callable[[], "ImageDataModule"]
+
+
+def check_classes(model: Model, labels: Tensor) -> None:
+    """Refuse classes that a conditional model does not know.
+
+    Shape:
+        labels int64 (N,).
+
+    Raises:
+        ValueError: the message begins with the key, `classes`.
+    """
+    try:
+        model.check_labels(labels)
+    except ValueError as error:
+        raise ValueError(f"classes={labels.tolist()}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -37,27 +57,16 @@ class Mode(ABC):
     """
 
     @abstractmethod
-    def check(self, model: Model) -> None:
-        """Refuse what this model cannot make, before anything is read or written.
+    def check(self, model: Model, data: MakeData) -> None:
+        """Refuse what this model cannot make, before anything is written.
 
         Args:
             model: on the CPU.
+            data: makes the data of training, unread; a mode that needs none does not call it.
 
         Raises:
             ValueError: one line that says what would do.
             UserError: the same, of files.
-        """
-
-    def check_data(self, data: Callable[[], "ImageDataModule"]) -> None:  # noqa: B027
-        """Refuse what the data of training has not, before anything is read or written.
-
-        A mode that does not look at the data leaves this as it is.
-
-        Args:
-            data: makes the data, unread.
-
-        Raises:
-            ValueError: one line that says what would do.
         """
 
     @abstractmethod

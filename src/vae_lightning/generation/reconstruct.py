@@ -1,7 +1,7 @@
 """Images encoded and decoded, with what is lost on the way."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from vae_lightning.checks import at_least
 from vae_lightning.data import ImageDataModule
 from vae_lightning.generation.inputs import Chosen, Files, Places, Split
-from vae_lightning.generation.mode import Made, Mode
+from vae_lightning.generation.mode import Made, MakeData, Mode
 from vae_lightning.generation.sheets import sheet
 from vae_lightning.models import Model
 from vae_lightning.trained import Studio
@@ -66,15 +66,14 @@ class Reconstruct(Mode):
         self.split = split
         self.files = None if input is None else Files(input, fit, classes)
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, data: MakeData) -> None:
         if self.files is not None:
             available = len(self.files.load(model).images)
             if self.count is not None and self.count > available:
                 raise ValueError(f"count={self.count} is too many: input has {available} images")
-
-    def check_data(self, data: Callable[[], ImageDataModule]) -> None:
-        if self.files is None:
-            self._places(data()).check(data())
+        else:
+            unread = data()
+            self._places(unread).check(unread)
 
     def make(self, studio: Studio) -> Made:
         from vae_lightning.report import bound_name, has_bound

@@ -13,7 +13,7 @@ import torch
 from vae_lightning.checks import at_least, positive
 from vae_lightning.generation.aggregate import check_fits, fit_mixture
 from vae_lightning.generation.blocks import Block, Draw, sampled
-from vae_lightning.generation.mode import Made, Mode
+from vae_lightning.generation.mode import Made, MakeData, Mode, check_classes
 from vae_lightning.generation.progress import progress
 from vae_lightning.generation.writers import Write, in_a_thread, npz, png_folder
 from vae_lightning.grids import grid, png
@@ -72,17 +72,14 @@ class Samples(Mode):
         self.classes = classes
         self.block_size = block_size
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, data: MakeData) -> None:
         if self.classes is not None:
             if model.num_classes is None:
                 raise ValueError(
                     f"classes={list(self.classes)}: this model knows no classes: leave "
                     "mode.classes=null, or train one with model=conditional"
                 )
-            try:
-                model.check_labels(torch.tensor(self.classes))
-            except ValueError as error:
-                raise ValueError(f"classes={list(self.classes)}: {error}") from error
+            check_classes(model, torch.tensor(self.classes))
         if self.format == "png" and model.image_shape[0] not in (1, 3):
             raise ValueError(
                 f"format=png is for 1 or 3 channels, and the model's images have "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vae_lightning.grids import grid
+from vae_lightning.grids import grid, to_pil
 
 if TYPE_CHECKING:  # loaded where something is drawn
     from PIL.Image import Image
@@ -62,7 +62,7 @@ def sheet(
     for column, text in enumerate(heads):
         write(text, left + (column + 0.5) * side, top - 3, "ms", _FAINT)
     for number, part in enumerate(parts):
-        page.paste(Image.fromarray(part.permute(1, 2, 0).numpy()), (left, top))
+        page.paste(to_pil(part), (left, top))
         if names:
             write(names[number], left - _MARGIN, top + part.shape[-2] / 2, "rm", _INK)
         top += part.shape[-2] + below
@@ -83,15 +83,10 @@ def film(images: Tensor, file: Path, milliseconds: Sequence[int]) -> None:
     Shape:
         images (N, C, H, W), 0 black to 1 white, values beyond are cut.
     """
-    from PIL import Image
-
     factor = max(1, -(-_FILM_SIZE // images.shape[-1]))
     pixels = images.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
     pixels = pixels.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    if pixels.shape[1] == 1:
-        frames = [Image.fromarray(frame[0].numpy()) for frame in pixels]
-    else:
-        frames = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in pixels]
+    frames = [to_pil(frame) for frame in pixels]
     frames[0].save(
         file, save_all=True, append_images=frames[1:], duration=list(milliseconds), loop=0
     )

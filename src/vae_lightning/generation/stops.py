@@ -1,16 +1,16 @@
 """What a way through the latent space goes between: images, or classes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vae_lightning.data import ImageDataModule
 from vae_lightning.errors import ConfigError
-from vae_lightning.generation.inputs import Files, Places, Split, check_classes
+from vae_lightning.generation.inputs import Files, Places, Split
+from vae_lightning.generation.mode import MakeData, check_classes
 from vae_lightning.models import Model
 from vae_lightning.trained import Studio
 
@@ -41,20 +41,12 @@ class Way(ABC):
     """Knows the stops of a model."""
 
     @abstractmethod
-    def check(self, model: Model) -> None:
-        """Refuse what a model cannot do, before anything is read.
+    def check(self, model: Model, data: MakeData) -> None:
+        """Refuse what a model cannot do or the data has not; see `Mode.check`.
 
         Raises:
             ValueError: one line that says what would do.
             DataError: the same, of files.
-        """
-
-    @abstractmethod
-    def check_data(self, data: Callable[[], ImageDataModule]) -> None:
-        """Refuse what the data has not, before it is read.
-
-        Raises:
-            ValueError: one line that says what would do.
         """
 
     @abstractmethod
@@ -72,11 +64,9 @@ class BetweenImages(Way):
     def __init__(self, source: Places | Files) -> None:
         self.source = source
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, data: MakeData) -> None:
         if isinstance(self.source, Files) and len(self.source.load(model).images) < 2:
             raise ValueError("input has one image, which leads nowhere: name two or more")
-
-    def check_data(self, data: Callable[[], ImageDataModule]) -> None:
         if isinstance(self.source, Places):
             self.source.check(data())
 
@@ -99,12 +89,10 @@ class ChangingLabel(Way):
         self.classes = classes
         self.source = source
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, data: MakeData) -> None:
         check_classes(model, torch.tensor(self.classes))
         if isinstance(self.source, Files):
             self.source.load(model)
-
-    def check_data(self, data: Callable[[], ImageDataModule]) -> None:
         if isinstance(self.source, Places):
             self.source.check(data())
 
@@ -135,10 +123,7 @@ class BetweenClassMeans(Way):
         self.classes = classes
         self.split: Split = split
 
-    def check(self, model: Model) -> None:
-        """Nothing to refuse: the classes are those of the data."""
-
-    def check_data(self, data: Callable[[], ImageDataModule]) -> None:
+    def check(self, model: Model, data: MakeData) -> None:
         module = data()
         known = len(module.class_names)
         for number in self.classes:

@@ -1,15 +1,13 @@
 """Each latent dimension by itself, from one end to the other."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from vae_lightning.checks import at_least, positive
-from vae_lightning.data import ImageDataModule
 from vae_lightning.generation.inputs import Files, Places, Split, check_label, first
-from vae_lightning.generation.mode import Made, Mode
+from vae_lightning.generation.mode import Made, MakeData, Mode
 from vae_lightning.generation.sheets import sheet
 from vae_lightning.latent_walks import (
     aggregate_spread,
@@ -78,18 +76,16 @@ class Traverse(Mode):
         self.split = split
         self.num_images = num_images
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, data: MakeData) -> None:
         check_dimensions(model)
+        if not isinstance(self.start, Places):
+            check_label(model, self.label)
+            if self.start is not None and (found := len(self.start.load(model).images)) > 1:
+                raise ValueError(f"start={self.start.paths[0]} has {found} images: name one")
+        unread = data()
+        Places(f"split={self.split}", [0], self.split).check(unread)
         if isinstance(self.start, Places):
-            return
-        check_label(model, self.label)
-        if self.start is not None and (found := len(self.start.load(model).images)) > 1:
-            raise ValueError(f"start={self.start.paths[0]} has {found} images: name one")
-
-    def check_data(self, data: Callable[[], ImageDataModule]) -> None:
-        Places(f"split={self.split}", [0], self.split).check(data())
-        if isinstance(self.start, Places):
-            self.start.check(data())
+            self.start.check(unread)
 
     def make(self, studio: Studio) -> Made:
         model = studio.model

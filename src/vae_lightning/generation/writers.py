@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vae_lightning.errors import DataError
 from vae_lightning.generation.blocks import Block
+from vae_lightning.grids import to_pil
 
 Write = Callable[[Block], None]
 
@@ -114,8 +115,6 @@ def png_folder(path: Path, count: int, like: Block) -> Iterator[Write]:
         count: images in all.
         like: a block of them.
     """
-    from PIL import Image
-
     digits = len(str(count - 1))
     with whole(path) as folder:
         folder.mkdir()
@@ -127,9 +126,8 @@ def png_folder(path: Path, count: int, like: Block) -> Iterator[Write]:
             for image, label in zip(block.images, labels, strict=True):
                 to = folder if label is None else folder / str(label)
                 to.mkdir(exist_ok=True)
-                array = image.permute(1, 2, 0).squeeze(-1).numpy()  # (H, W), or (H, W, 3)
                 # The fastest compression: files a tenth larger, made in a quarter of the time.
-                Image.fromarray(array).save(to / f"{place:0{digits}}.png", compress_level=1)
+                to_pil(image).save(to / f"{place:0{digits}}.png", compress_level=1)
                 place += 1
 
         yield write

@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
 from vae_lightning.checks import all_at_least
 from vae_lightning.distributions.dependent import DependsOnSample
 from vae_lightning.distributions.divergence import draw
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
+from vae_lightning.distributions.normal_product import product_of_normals
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
@@ -281,25 +282,3 @@ class HierarchicalVAE(Model):
 
 def _centre(posterior: Distribution) -> tuple[Tensor, None]:
     return posterior.mean, None
-
-
-def product_of_normals(first: Distribution, second: Distribution) -> Distribution:
-    r"""The density proportional to the product of two diagonal normals' densities.
-
-    .. math:: \sigma^{-2} = \sigma_1^{-2} + \sigma_2^{-2}, \quad
-              \mu = \sigma^2 (\mu_1 \sigma_1^{-2} + \mu_2 \sigma_2^{-2})
-
-    Shape:
-        batch shapes that broadcast, event shape (D,); returns their common batch shape.
-
-    Raises:
-        TypeError: one of them is no diagonal normal.
-    """
-    if not (isinstance(first, Independent) and isinstance(second, Independent)):
-        raise TypeError("only normals with independent dimensions can be multiplied")
-    one, two = first.base_dist, second.base_dist
-    # Written without reciprocals, which overflow where a scale is near 0.
-    both = torch.hypot(one.scale, two.scale)
-    share = two.scale / both
-    mean = torch.lerp(two.loc.expand_as(share), one.loc.expand_as(share), share.square())
-    return Independent(Normal(mean, one.scale * share, validate_args=False), 1, False)

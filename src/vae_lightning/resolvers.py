@@ -1,0 +1,41 @@
+"""What `conf/` computes from other keys. Imports neither torch nor lightning."""
+
+import warnings
+from pathlib import Path
+
+
+def register_resolvers() -> None:
+    """Make known to OmegaConf what `conf/` computes.
+
+    `${result_folder:checkpoint,chosen,name}` and `${classes_of_folder:root}`.
+    """
+    from omegaconf import OmegaConf
+
+    # Hydra 1.4 and the OmegaConf that comes with it have other names for what 1.3 knows.
+    for renamed in (r"register_new_resolver\(\)", "The version_base parameter"):
+        warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
+    OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
+    OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
+
+
+def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
+    """Where a command on a checkpoint writes: the folder chosen, or one in the checkpoint's run.
+
+    Args:
+        checkpoint: a file, or the folder of a run.
+        chosen: `output_dir`.
+        name: of the folder within the run.
+    """
+    if chosen is not None:
+        return str(chosen)
+    if checkpoint is None:  # the command will refuse it
+        return name
+    path = Path(str(checkpoint))
+    folder = path if path.is_dir() else path.parent
+    return str((folder.parent if folder.name == "checkpoints" else folder) / name)
+
+
+def _classes_of_folder(root: str | None) -> int:
+    from vae_lightning.data.folder import num_classes_of
+
+    return num_classes_of(root)
