@@ -66,10 +66,23 @@ def test_glorot_weights_fill_their_interval_and_biases_are_zero() -> None:
         assert layer.bias.abs().max() == 0
 
 
+def test_he_weights_have_their_variance_and_biases_are_zero() -> None:
+    model = composed_model(
+        "paths.run_dir=unused", "model.initialization=he_normal", "model.encoder.activation=gated"
+    )
+    layers = [part for part in model.modules() if isinstance(part, nn.Linear)]
+    assert len(layers) == 4
+    for layer in layers:
+        deviation = layer.weight.std().item()
+        assert deviation == pytest.approx(math.sqrt(2 / layer.in_features), rel=0.02)
+        assert layer.bias.abs().max() == 0
+
+
 def test_scale_of_the_posterior_is_what_its_name_says() -> None:
-    features = torch.randn(5, 3)
+    features = 20 * torch.randn(50, 3)
     for name, function in (
         ("log_variance", lambda free: torch.exp(free / 2)),
+        ("clipped_log_variance", lambda free: torch.exp(free.clamp(-6, 2) / 2)),
         ("log_scale", torch.exp),
         ("softplus", nn.functional.softplus),
     ):

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -17,7 +17,7 @@ from vae_lightning.models.conditional import Conditional
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.randomness import noise_of
 
-Initialization = Literal["torch", "glorot_uniform"]
+Initialization = Literal["torch", "glorot_uniform", "he_normal"]
 
 _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -276,12 +276,18 @@ class Model(Conditional, ABC):
 
         Args:
             initialization: `torch` keeps what torch does; `glorot_uniform` draws weights after
-                Glorot and Bengio (2010) and sets biases to zero.
+                Glorot and Bengio (2010), `he_normal` after He et al. (2015), and both set biases
+                to zero.
         """
-        if initialization == "glorot_uniform":
-            for part in self.modules():
-                # Not of derived classes: the steps of a flow begin near the identity.
-                if isinstance(part, _LAYERS) and type(part) in _LAYERS:
-                    nn.init.xavier_uniform_(part.weight)
-                    if part.bias is not None:
-                        nn.init.zeros_(part.bias)
+        if initialization == "torch":
+            return
+        draw: dict[str, Callable[[Tensor], Tensor]] = {
+            "glorot_uniform": nn.init.xavier_uniform_,
+            "he_normal": nn.init.kaiming_normal_,
+        }
+        for part in self.modules():
+            # Not of derived classes: the steps of a flow begin near the identity.
+            if isinstance(part, _LAYERS) and type(part) in _LAYERS:
+                draw[initialization](part.weight)
+                if part.bias is not None:
+                    nn.init.zeros_(part.bias)

@@ -19,13 +19,15 @@ class DiagonalNormal(Posterior):
         in_features: F, number of features that the encoder gives.
         latent_dim: D, number of latent dimensions.
         scale: what of the standard deviation is linear in the features: `log_variance`,
-            `log_scale`, or what its `softplus` is taken of.
+            `clipped_log_variance` (to between -6 and 2, as Tomczak and Welling do), `log_scale`, or
+            what its `softplus` is taken of.
 
     Shape:
         features (..., F); returns a distribution of batch shape (...) and event shape (D,).
 
     References:
         Kingma and Welling, "Auto-Encoding Variational Bayes", 2014.
+        Tomczak and Welling, "VAE with a VampPrior", 2018.
     """
 
     space = "plane"
@@ -34,7 +36,7 @@ class DiagonalNormal(Posterior):
         self,
         in_features: int,
         latent_dim: int,
-        scale: Literal["log_variance", "log_scale", "softplus"],
+        scale: Literal["log_variance", "clipped_log_variance", "log_scale", "softplus"],
     ) -> None:
         super().__init__()
         self.scale = scale
@@ -44,6 +46,8 @@ class DiagonalNormal(Posterior):
         mean, free = self.head(features).chunk(2, dim=-1)  # (..., D) each
         if self.scale == "log_variance":
             scale = torch.exp(0.5 * free)
+        elif self.scale == "clipped_log_variance":
+            scale = torch.exp(0.5 * F.hardtanh(free, -6.0, 2.0))
         elif self.scale == "log_scale":
             scale = torch.exp(free)
         else:
