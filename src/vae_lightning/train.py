@@ -97,6 +97,7 @@ def build(config: dict[str, Any]) -> Run:
 
     settle_lightning()
     from lightning import seed_everything
+    from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 
     from vae_lightning.compatibility import check_accelerator, check_parts, check_together
     from vae_lightning.module import VAEModule
@@ -115,12 +116,20 @@ def build(config: dict[str, Any]) -> Run:
     )
     module.configure_optimizers()
     check_together(module.model, module.objective)
+    callbacks = [
+        instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
+    ]
+    # Lightning would add its own where there is none.
+    kinds = {"enable_progress_bar": ProgressBar, "enable_checkpointing": Checkpoint}
+    left_out = {
+        key: False
+        for key, kind in kinds.items()
+        if not any(isinstance(callback, kind) for callback in callbacks)
+    }
     trainer = instantiate(
-        config["trainer"],
+        left_out | config["trainer"],
         "trainer",
-        callbacks=[
-            instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
-        ],
+        callbacks=callbacks,
         logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
     )
     if config["ckpt_path"] is not None:
