@@ -43,6 +43,18 @@ def test_steps_do_not_depend_on_the_scale_of_the_loss() -> None:
         torch.testing.assert_close(weight, other, rtol=1e-4, atol=1e-6)
 
 
+def test_a_loss_that_is_scaled_for_half_precision_makes_the_same_step() -> None:
+    stepped = []
+    for scale in (1.0, 2.0**16):
+        weight = torch.tensor([3.0, 4.0], requires_grad=True)
+        optimizer = AdamNormGrad([weight], lr=0.1, eps=1e-4, fused=True)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        scaler.scale(weight.square().sum()).backward()
+        scaler.step(optimizer)
+        stepped.append(weight.detach())
+    torch.testing.assert_close(stepped[0], stepped[1], rtol=1e-6, atol=0)
+
+
 def test_a_closure_is_run_with_gradients_and_its_loss_returned() -> None:
     weight = torch.ones(2, requires_grad=True)
     optimizer = AdamNormGrad([weight, torch.ones(1, requires_grad=True)], lr=0.1)
