@@ -32,16 +32,6 @@ class BestCheckpoint(ModelCheckpoint):
         if self.save_last and not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
-    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        # The last is often the best as well: a copy takes a fifth of the time of writing it again.
-        # In one process alone: of several, some may not see the file, and would wait for others.
-        written = Path(self._last_checkpoint_saved)
-        at_this_step = self._last_global_step_saved == trainer.global_step
-        if trainer.world_size == 1 and at_this_step and written.is_file():
-            shutil.copyfile(written, filepath)
-        else:
-            super()._save_checkpoint(trainer, filepath)
-
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         state, self._earlier = self._earlier, None
         if not state or not state["best_model_path"] or trainer.fast_dev_run:  # type: ignore[attr-defined]
