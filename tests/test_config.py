@@ -276,6 +276,27 @@ def test_a_wrong_argument_is_named_with_what_would_be_right(
         instantiate(node, "part")
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("optimizer.lr=fast", "optimizer.lr=fast should be a number"),
+        (
+            "optimizer.betas=[0.9]",
+            "optimizer.betas=[0.9] should be a list of 2: a number, a number",
+        ),
+        (
+            "optimizer.betas=[low,high]",
+            "optimizer.betas=['low', 'high'] should be a list of 2: a number, a number",
+        ),
+    ],
+)
+def test_what_a_library_would_choke_on_is_named_with_what_would_be_right(
+    override: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(expected)}$"):
+        instantiate(compose_plain("train", override)["optimizer"], "optimizer")
+
+
 def test_a_whole_number_will_do_for_a_number() -> None:
     assert instantiate({**ELBO_NODE, "beta": 4}, "part").beta == 4
 
