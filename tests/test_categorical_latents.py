@@ -20,7 +20,8 @@ from vae_lightning.distributions.divergence import draw, rate_per_dimension
 from vae_lightning.distributions.posteriors.relaxed_categorical import RelaxedCategorical
 from vae_lightning.distributions.priors.uniform_categorical import UniformCategorical
 from vae_lightning.errors import ConfigError
-from vae_lightning.metrics.latents import rate_decomposition, usage
+from vae_lightning.metrics.decomposition import rate_decomposition
+from vae_lightning.metrics.latents import usage
 from vae_lightning.models import VAE
 
 SIMPLEX = ("model/posterior=relaxed_categorical", "model/prior=uniform_categorical")

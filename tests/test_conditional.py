@@ -49,10 +49,12 @@ def conditional(num_classes: int | None = 3, prior: Any = StandardNormal) -> VAE
         return VAE(
             image_shape=(1, SIZE, SIZE),
             latent_dim=2,
-            encoder=partial(MLPEncoder, hidden=[8], activation="tanh", input_range=[0, 1]),
+            encoder=partial(
+                MLPEncoder, hidden=[8], activation="tanh", batch_norm=False, input_range=[0, 1]
+            ),
             posterior=partial(DiagonalNormal, scale="log_variance"),
             prior=prior,
-            decoder=partial(MLPDecoder, hidden=[8], activation="tanh"),
+            decoder=partial(MLPDecoder, hidden=[8], activation="tanh", batch_norm=False),
             likelihood=partial(Bernoulli, start_at_mean=False),
             initialization="torch",
             num_classes=num_classes,

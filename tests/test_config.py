@@ -186,6 +186,7 @@ def test_a_partial_node_is_built_when_it_is_called() -> None:
         "_partial_": True,
         "hidden": [5],
         "activation": "relu",
+        "batch_norm": False,
     }
     decoder = instantiate(node, "decoder")(latent_dim=2)
     assert isinstance(decoder, MLPDecoder)
@@ -220,6 +221,7 @@ ENCODER_NODE = {
     "image_shape": [1, 2, 2],
     "hidden": [3],
     "activation": "relu",
+    "batch_norm": False,
     "input_range": [0, 1],
 }
 

@@ -3,7 +3,7 @@
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -21,7 +21,8 @@ from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNorma
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Encode, Prior
 from vae_lightning.distributions.priors.standard_normal import StandardNormal
-from vae_lightning.metrics.latents import active_units, rate_decomposition, usage
+from vae_lightning.metrics.decomposition import rate_decomposition
+from vae_lightning.metrics.latents import active_units, usage
 from vae_lightning.models.hierarchical import HierarchicalVAE
 from vae_lightning.networks import MLPDecoder, MLPEncoder
 from vae_lightning.objectives import ELBO
@@ -29,6 +30,7 @@ from vae_lightning.objectives.schedules import Constant
 
 INFERENCE = ["bottom_up", "top_down", "ladder"]
 DECODER_SEES = ["lowest", "all"]
+NORMALISED = partial(MLPEncoder, hidden=[8], activation="tanh", batch_norm=True, input_range=[0, 1])
 SCALE = 0.5  # of a pixel
 INNER_SCALE = 0.6  # of z1 given z2
 
@@ -58,12 +60,14 @@ def tiny_hierarchy(inference: Any = "top_down", **options: Any) -> HierarchicalV
     defaults: dict[str, Any] = {
         "image_shape": (1, SIZE, SIZE),
         "latent_dims": [3, 2],
-        "encoder": partial(MLPEncoder, hidden=[8], activation="tanh", input_range=[0, 1]),
-        "inner": partial(MLPDecoder, hidden=[5], activation="tanh"),
+        "encoder": partial(
+            MLPEncoder, hidden=[8], activation="tanh", batch_norm=False, input_range=[0, 1]
+        ),
+        "inner": partial(MLPDecoder, hidden=[5], activation="tanh", batch_norm=False),
         "posterior": partial(DiagonalNormal, scale="log_variance"),
         "conditional": partial(DiagonalNormal, scale="log_variance"),
         "prior": StandardNormal,
-        "decoder": partial(MLPDecoder, hidden=[8], activation="tanh"),
+        "decoder": partial(MLPDecoder, hidden=[8], activation="tanh", batch_norm=False),
         "likelihood": partial(Bernoulli, start_at_mean=False),
         "decoder_sees": "all",
         "initialization": "torch",
@@ -92,9 +96,11 @@ def linear_gaussian(inference: str) -> HierarchicalVAE:
     model = tiny_hierarchy(
         inference,
         latent_dims=[2, 2],
-        encoder=partial(MLPEncoder, hidden=[], activation="tanh", input_range=[0, 1]),
-        inner=partial(MLPDecoder, hidden=[], activation="tanh"),
-        decoder=partial(MLPDecoder, hidden=[], activation="tanh"),
+        encoder=partial(
+            MLPEncoder, hidden=[], activation="tanh", batch_norm=False, input_range=[0, 1]
+        ),
+        inner=partial(MLPDecoder, hidden=[], activation="tanh", batch_norm=False),
+        decoder=partial(MLPDecoder, hidden=[], activation="tanh", batch_norm=False),
         likelihood=likelihood,
         decoder_sees="lowest",
     ).double()
@@ -419,6 +425,11 @@ def test_prior_made_of_posteriors_is_made_of_those_of_the_top_layer(
     ("inference", "options", "message"),
     [
         ("bottom_up", {"prior": OfPosteriors}, "choose inference=top_down or ladder"),
+        (
+            "top_down",
+            {"prior": OfPosteriors, "encoder": NORMALISED},
+            "model.encoder.batch_norm=false",
+        ),
         ("ladder", {"posterior": partial(OnSphere, scale="softplus")}, "diagonal_normal"),
         ("top_down", {"posterior": partial(OnSphere, scale="softplus")}, "on the plane"),
         ("top_down", {"latent_dims": [4]}, r"latent_dims=\[4\].*model=vae"),
@@ -466,7 +477,24 @@ def test_a_layer_that_follows_only_the_noise_of_another_is_not_active() -> None:
     images = model.sample(5000)
     latent = model.infer(images, 1)[0]
     assert active_units(latent.mean) == 2  # one sample would call them active
-    assert usage(model, images, None)["active_units_per_layer"] == [0.0, 0.0]
+    scores = usage(model, images, None)
+    assert scores["active_units_per_layer"] == [0.0, 0.0]
+    below, above = cast(list[float], scores["rate_per_layer"])
+    assert above == pytest.approx(0, abs=1e-12)
+    assert below > 1  # a posterior that does not look at the image is still not the prior
+
+
+@pytest.mark.parametrize("inference", ["bottom_up", "top_down", "ladder"])
+def test_rates_of_the_layers_add_up_to_the_rate(inference: str) -> None:
+    torch.manual_seed(0)
+    model = tiny_hierarchy(inference, latent_dims=[3, 2, 2]).double()
+    images = grey_images(2000)
+    rates = cast(list[float], usage(model, images, None)["rate_per_layer"])
+    assert len(rates) == 3
+    rate = model(images, 8).rate
+    errors = 4 * math.sqrt(2 / rate.numel()) * rate.std().item()  # of two independent means
+    assert sum(rates) == pytest.approx(rate.mean().item(), abs=errors)
+    assert errors < 0.2 * rate.mean().item()
 
 
 def test_rate_per_dimension_is_of_all_layers_or_of_none() -> None:

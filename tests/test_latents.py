@@ -19,7 +19,8 @@ from torch.distributions import (
 
 from tiny import tiny_vae
 from vae_lightning.metrics import latents
-from vae_lightning.metrics.latents import active_units, rate_decomposition
+from vae_lightning.metrics.decomposition import rate_decomposition
+from vae_lightning.metrics.latents import active_units
 from vae_lightning.metrics.probes import probe_accuracy
 from vae_lightning.models import Latent
 
@@ -179,7 +180,7 @@ def test_result_depends_on_neither_chunks_nor_memory_layout(
 ) -> None:
     expected = decomposition(random_means(70, 3), 0.3)
     for chunk in (1, 7, 1000):
-        monkeypatch.setattr(latents, "_SCORED", chunk)
+        monkeypatch.setattr("vae_lightning.metrics.decomposition._SCORED", chunk)
         assert decomposition(random_means(70, 3), 0.3) == pytest.approx(expected, abs=1e-6)
     # Posteriors of the same law that take the general path, in many batches.
     monkeypatch.setattr(latents, "_ENCODED", 16)

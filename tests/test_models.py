@@ -161,8 +161,10 @@ def test_networks_without_hidden_layers_are_linear() -> None:
 
 
 def test_hidden_layers_have_the_widths_and_the_order_asked_for() -> None:
-    encoder = MLPEncoder((1, 4, 4), hidden=[7, 5], activation="relu", input_range=[0, 1])
-    decoder = MLPDecoder(2, hidden=[5, 7], activation="tanh")
+    encoder = MLPEncoder(
+        (1, 4, 4), hidden=[7, 5], activation="relu", batch_norm=False, input_range=[0, 1]
+    )
+    decoder = MLPDecoder(2, hidden=[5, 7], activation="tanh", batch_norm=False)
     assert linear_shapes(encoder) == [(16, 7), (7, 5)]
     assert linear_shapes(decoder) == [(2, 5), (5, 7)]
     assert (encoder.out_features, decoder.out_features) == (5, 7)
@@ -184,7 +186,9 @@ def test_input_range_is_what_the_first_layer_sees(
     input_range: Sequence[float], expected: list[float]
 ) -> None:
     # Without hidden layers the features are the mapped pixels themselves.
-    encoder = MLPEncoder((1, 1, 3), hidden=[], activation="relu", input_range=input_range)
+    encoder = MLPEncoder(
+        (1, 1, 3), hidden=[], activation="relu", batch_norm=False, input_range=input_range
+    )
     x = torch.tensor([0.0, 0.25, 1.0]).reshape(1, 1, 1, 3)
     assert encoder(x).tolist() == [expected]
     assert x.flatten().tolist() == [0.0, 0.25, 1.0]
@@ -226,4 +230,4 @@ def test_model_refuses_sizes_that_make_no_model(arguments: dict[str, Any], messa
 
 def test_decoder_refuses_a_layer_without_units() -> None:
     with pytest.raises(ValueError, match=r"hidden=\[3, 0\] is out of range"):
-        MLPDecoder(2, hidden=[3, 0], activation="relu")
+        MLPDecoder(2, hidden=[3, 0], activation="relu", batch_norm=False)

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor
 
-from tiny import head, tiny_data, tiny_module, tiny_trainer, tiny_vae
+from tiny import SIZE, head, tiny_data, tiny_module, tiny_trainer, tiny_vae
 from vae_lightning.errors import DivergedError
 from vae_lightning.models import VAE, Trace
 from vae_lightning.module import TERMS, VAEModule
+from vae_lightning.networks.layers import BatchNorm
 from vae_lightning.objectives import ELBO
 from vae_lightning.objectives.schedules import Constant
 
@@ -475,3 +477,16 @@ def test_a_broken_run_hands_no_means_to_what_follows(tmp_path: Path) -> None:
         trainer.fit(tiny_module(), with_nan(6))
     assert epochs == []
     assert "train/loss" not in trainer.callback_metrics
+
+
+def test_batch_norm_trains_with_averaged_weights_and_a_last_batch_of_one_image(
+    tmp_path: Path,
+) -> None:
+    model = tiny_vae(batch_norm=True)
+    trainer = tiny_trainer(tmp_path, EMAWeightAveraging(decay=0.5), max_epochs=3)
+    trainer.fit(tiny_module(model), tiny_data(batch_size=17))  # of 18
+    norms = [part for part in model.modules() if isinstance(part, BatchNorm)]
+    assert len(norms) == 2
+    assert all(buffer.isfinite().all() for norm in norms for buffer in norm.buffers())
+    assert not torch.equal(norms[0].get_buffer("running_mean"), torch.zeros(8))
+    assert model.eval()(torch.rand(5, 1, SIZE, SIZE), 1).elbo.isfinite().all()

@@ -14,7 +14,7 @@ from vae_lightning.config import instantiate
 from vae_lightning.distributions.heads import MapHead, pixel_head
 from vae_lightning.networks import MLPDecoder, MLPEncoder
 from vae_lightning.networks.conv import ConvDecoder, ConvEncoder
-from vae_lightning.networks.layers import activated
+from vae_lightning.networks.layers import BatchNorm, activated
 from vae_lightning.networks.resnet import ResidualBlock, ResNetDecoder, ResNetEncoder
 from vae_lightning.objectives import ELBO
 from vae_lightning.objectives.schedules import Constant
@@ -71,7 +71,7 @@ def test_decoder_takes_latents_of_any_leading_dimensions(kind: str, latent: Any)
     torch.manual_seed(0)
     dim = 5 if len(latent) == 1 else latent
     if kind == "mlp":
-        decoder: Any = MLPDecoder(dim, hidden=[7], activation="tanh")
+        decoder: Any = MLPDecoder(dim, hidden=[7], activation="tanh", batch_norm=False)
         out: tuple[int, ...] = (decoder.out_features,)
     else:
         decoder = a_decoder(kind, dim, (1, 7, 8))
@@ -154,14 +154,44 @@ def test_gated_layer_is_a_linear_layer_times_the_sigmoid_of_another() -> None:
 
 
 def test_gated_networks_have_the_widths_asked_for() -> None:
-    encoder = MLPEncoder((1, 4, 4), hidden=[7, 5], activation="gated", input_range=[0, 1])
-    decoder = MLPDecoder(2, hidden=[5, 7], activation="gated")
+    encoder = MLPEncoder(
+        (1, 4, 4), hidden=[7, 5], activation="gated", batch_norm=False, input_range=[0, 1]
+    )
+    decoder = MLPDecoder(2, hidden=[5, 7], activation="gated", batch_norm=False)
     assert encoder(torch.rand(3, 1, 4, 4)).shape == (3, encoder.out_features) == (3, 5)
     assert decoder(torch.randn(3, 2)).shape == (3, decoder.out_features) == (3, 7)
     maps = ConvEncoder((1, 8, 8), channels=[4, 6], activation="gated", input_range=[0, 1])
     assert maps(torch.rand(3, 1, 8, 8)).shape == (3, maps.out_features) == (3, 24)
     pixels = ConvDecoder(2, (1, 8, 8), channels=[4, 6], activation="gated")
     assert pixels(torch.randn(3, 2)).shape == (3, *pixels.out_features) == (3, 4, 8, 8)
+
+
+def test_batch_norm_takes_the_batch_s_mean_and_scale_from_what_each_hidden_layer_computes() -> None:
+    torch.manual_seed(0)
+    decoder = MLPDecoder(2, hidden=[5, 7], activation="tanh", batch_norm=True)
+    h = torch.randn(2, 8, 2)  # samples and images alike are rows
+    expected = h.flatten(0, 1)
+    for linear in (decoder.layers[0], decoder.layers[3]):
+        assert isinstance(linear, nn.Linear)
+        expected = expected @ linear.weight.T
+        variance = expected.var(0, correction=0)
+        expected = ((expected - expected.mean(0)) / (variance + 1e-5).sqrt()).tanh()
+    torch.testing.assert_close(decoder(h), expected.unflatten(0, (2, 8)))
+    gated = MLPEncoder((1, 2, 2), [3], "gated", batch_norm=True, input_range=[0, 1])
+    assert gated(torch.rand(4, 1, 2, 2)).shape == (4, 3)
+
+
+def test_batch_norm_of_a_single_image_is_by_the_running_averages() -> None:
+    torch.manual_seed(0)
+    norm = BatchNorm(3)
+    for _ in range(200):
+        norm(2 * torch.randn(50, 3) + 1)
+    row = torch.randn(1, 3)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    alone = norm(row)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+    torch.testing.assert_close(alone, norm.eval()(row))
+    torch.testing.assert_close(alone, (row - 1) / 2, atol=0.2, rtol=0)
 
 
 @pytest.mark.parametrize("norm_groups", [None, 2])
@@ -201,7 +231,7 @@ def test_input_range_is_what_the_first_layer_sees(kind: str) -> None:
     shape, seen = (1, 8, 8), []
     torch.manual_seed(0)
     encoder: Any = (
-        MLPEncoder(shape, hidden=[3], activation="tanh", input_range=[-1, 1])
+        MLPEncoder(shape, hidden=[3], activation="tanh", batch_norm=False, input_range=[-1, 1])
         if kind == "mlp"
         else an_encoder(kind, shape, input_range=[-1, 1])
     )

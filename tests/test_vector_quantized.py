@@ -13,7 +13,8 @@ from vae_lightning.checkpoint import load
 from vae_lightning.compatibility import check_together
 from vae_lightning.config import compose, to_container
 from vae_lightning.distributions.code_maps import CodeMaps, CodePrior
-from vae_lightning.metrics.latents import perplexity, posterior_means, rate_decomposition, usage
+from vae_lightning.metrics.decomposition import rate_decomposition
+from vae_lightning.metrics.latents import perplexity, posterior_means, usage
 from vae_lightning.metrics.likelihood import bounds_of
 from vae_lightning.models.codebook import Codebook
 from vae_lightning.objectives import ELBO, ImportanceWeighted

@@ -75,17 +75,19 @@ def tiny_vae(
     image_shape: Sequence[int] = (1, SIZE, SIZE),
     input_range: Sequence[float] = (0, 1),
     likelihood: Any = Bernoulli,
+    batch_norm: bool = False,
 ) -> VAE:
     """The same weights at each call."""
+    dense: dict[str, Any] = {"hidden": hidden, "activation": "tanh", "batch_norm": batch_norm}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return VAE(
             image_shape=image_shape,
             latent_dim=latent_dim,
-            encoder=partial(MLPEncoder, hidden=hidden, activation="tanh", input_range=input_range),
+            encoder=partial(MLPEncoder, input_range=input_range, **dense),
             posterior=partial(DiagonalNormal, scale="log_variance"),
             prior=StandardNormal,
-            decoder=partial(MLPDecoder, hidden=hidden, activation="tanh"),
+            decoder=partial(MLPDecoder, **dense),
             likelihood=partial(likelihood, start_at_mean=False),
             initialization="torch",
             num_classes=None,

@@ -17,13 +17,9 @@ from vae_lightning.data import ImageDataModule
 from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.grids import grid
 from vae_lightning.metrics import ImageBounds
+from vae_lightning.metrics.decomposition import rate_decomposition
 from vae_lightning.metrics.features import feature_classifier
-from vae_lightning.metrics.latents import (
-    Score,
-    posterior_means,
-    rate_decomposition,
-    usage,
-)
+from vae_lightning.metrics.latents import Score, posterior_means, usage
 from vae_lightning.metrics.likelihood import BOUNDS
 from vae_lightning.metrics.probes import probe_accuracy
 from vae_lightning.metrics.samples import reconstruction_quality, sample_quality

@@ -95,6 +95,8 @@ _ROWS = (
     ("rate", "nats per image", 2),
     ("distortion", "nats per image", 2),
     ("active_units", "latent dimensions", 0),
+    ("active_units_per_layer", "latent dimensions", 0),
+    ("rate_per_layer", "nats per image", 2),
     ("codebook_perplexity", "codes in use", 1),
     ("mutual_information", "nats, at most {mutual_information_bound:.2f}", 2),
     ("marginal_kl", "nats", 2),
@@ -117,12 +119,14 @@ def show(scores: dict[str, Score], protocol: dict[str, Any], config: dict[str, A
     table.columns[1].justify = "right"
     numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
     for name, unit, digits in _ROWS:
-        if name in numbers:
+        if (value := scores.get(name)) is not None:
             label = name.replace("_", " ")
             if name == "nll":
                 label = f"nll, K = {protocol['num_samples']:,}"
                 unit += f", ± {numbers['nll_standard_error']:.2f} over images"
-            table.add_row(label, f"{numbers[name]:.{digits}f}", unit.format(**numbers))
+            parts = value if isinstance(value, list) else [value]
+            shown = " + ".join(f"{part:.{digits}f}" for part in parts)
+            table.add_row(label, shown, unit.format(**numbers))
     console.print()
     console.print(table)
     spent = ", ".join(f"{part} {value:.0f} s" for part, value in protocol["seconds"].items())

@@ -206,6 +206,9 @@ def _print_table(
         counts = layers if isinstance(layers, list) else [active]
         shown = " + ".join(f"{count:.0f}" for count in counts)
         table.add_row("active units", shown, "latent dimensions")
+    if isinstance(rates := metrics.get(f"{stage}/rate_per_layer"), list):
+        shown = " + ".join(f"{rate:.2f}" for rate in rates)
+        table.add_row("rate per layer", shown, "nats per image")
     if (used := metrics.get(f"{stage}/codebook_perplexity")) is not None:
         table.add_row("codebook perplexity", f"{used:.1f}", "codes in use")
     if "seconds" in metrics:

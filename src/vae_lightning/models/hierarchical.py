@@ -16,9 +16,9 @@ from vae_lightning.distributions.normal_product import product_of_normals
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
-from vae_lightning.distributions.spaces import check_same_space
 from vae_lightning.distributions.temperature import tempered
-from vae_lightning.models.model import Initialization, Model
+from vae_lightning.models.initialization import Initialization, initialize
+from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
 
 # How to take z from a posterior, with its log-density where that is known.
@@ -59,7 +59,7 @@ class HierarchicalVAE(Model):
         likelihood: makes the head to p(x|z), from `in_features` and `image_shape`.
         inference: `bottom_up` | `top_down` | `ladder`.
         decoder_sees: z_1 alone (`lowest`), or the latents of `all` layers side by side.
-        initialization: of the linear layers; see `Model.initialize`.
+        initialization: of the linear layers; see `models.initialization`.
         num_classes: how many classes the model is conditional on; None without labels.
 
     Raises:
@@ -129,7 +129,7 @@ class HierarchicalVAE(Model):
         self.likelihood: Likelihood = likelihood(
             in_features=self.decoder.out_features, image_shape=self.image_shape
         )
-        self.initialize(initialization)
+        initialize(self, initialization)
 
     def _check_parts(self) -> None:
         heads: list[Any] = [*self.posteriors, *self.conditionals]
@@ -143,7 +143,7 @@ class HierarchicalVAE(Model):
                 f"latents on the {heads[0].space} do not fit the layers between, which "
                 "are on the plane: choose model/posterior=diagonal_normal, or use model=vae"
             )
-        check_same_space(heads[0].space, self.prior.space)
+        self.check_prior(self.prior, heads[0].space)
         if self.inference == "bottom_up" and self.prior.space is None:
             raise ValueError(
                 "inference=bottom_up has no density of the top layer given an image, which this "

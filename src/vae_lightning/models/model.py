@@ -2,24 +2,21 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from vae_lightning.checks import at_least
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
-from vae_lightning.distributions.spaces import Path, Space, between
+from vae_lightning.distributions.priors.prior import Prior
+from vae_lightning.distributions.spaces import Path, Space, between, check_same_space
 from vae_lightning.models.conditional import Conditional
 from vae_lightning.models.trace import Latent, Trace
+from vae_lightning.networks.layers import BatchNorm
 from vae_lightning.randomness import noise_of
-
-Initialization = Literal["torch", "glorot_uniform", "he_normal"]
-
-_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 # Decoded at once where many samples are asked for: memory does not grow with them.
 _DECODED = 10_000
@@ -266,28 +263,21 @@ class Model(Conditional, ABC):
                 total = torch.logaddexp(total, weights.double().logsumexp(0))
         return total - math.log(num_samples)
 
+    def check_prior(self, prior: Prior, posterior: Space) -> None:
+        """Check that a prior is where the posteriors are, and can be made by what is there so far.
+
+        Raises:
+            ValueError: it is elsewhere, or is made of images of its own, which would be among those
+                that batch normalisation takes for data.
+        """
+        check_same_space(posterior, prior.space)
+        if prior.space is None and any(isinstance(part, BatchNorm) for part in self.modules()):
+            raise ValueError(
+                "batch_norm=true would take this prior's own images for data: choose "
+                "model.encoder.batch_norm=false, or model/prior=standard_normal, mixture or flow"
+            )
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
-
-    def initialize(self, initialization: Initialization) -> None:
-        """Draw the weights of linear layers and convolutions anew.
-
-        Args:
-            initialization: `torch` keeps what torch does; `glorot_uniform` draws weights after
-                Glorot and Bengio (2010), `he_normal` after He et al. (2015), and both set biases
-                to zero.
-        """
-        if initialization == "torch":
-            return
-        draw: dict[str, Callable[[Tensor], Tensor]] = {
-            "glorot_uniform": nn.init.xavier_uniform_,
-            "he_normal": nn.init.kaiming_normal_,
-        }
-        for part in self.modules():
-            # Not of derived classes: the steps of a flow begin near the identity.
-            if isinstance(part, _LAYERS) and type(part) in _LAYERS:
-                draw[initialization](part.weight)
-                if part.bias is not None:
-                    nn.init.zeros_(part.bias)

@@ -11,9 +11,9 @@ from vae_lightning.distributions.divergence import draw
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
-from vae_lightning.distributions.spaces import check_same_space
 from vae_lightning.distributions.temperature import tempered
-from vae_lightning.models.model import Initialization, Model
+from vae_lightning.models.initialization import Initialization, initialize
+from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
 
 
@@ -33,7 +33,7 @@ class VAE(Model):
         prior: makes p(z), from `latent_dim`.
         decoder: makes the network from latents to features, from `latent_dim`.
         likelihood: makes the head to p(x|z), from `in_features` and `image_shape`.
-        initialization: of the linear layers; see `Model.initialize`.
+        initialization: of the linear layers; see `models.initialization`.
         num_classes: how many classes the model is conditional on; None without labels.
 
     Raises:
@@ -66,13 +66,13 @@ class VAE(Model):
         self.encoder = encoder(image_shape=self.seen_shape)
         self.posterior = posterior(in_features=self.encoder.out_features, latent_dim=latent_dim)
         self.prior = prior(latent_dim=latent_dim)
-        check_same_space(self.posterior.space, self.prior.space)
+        self.check_prior(self.prior, self.posterior.space)
         self.latent_space = self.posterior.space
         self.decoder = decoder(latent_dim=latent_dim + (num_classes or 0))
         self.likelihood = likelihood(
             in_features=self.decoder.out_features, image_shape=self.image_shape
         )
-        self.initialize(initialization)
+        initialize(self, initialization)
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
         return self.posterior(self.encoder(self.beside_image(x, labels)))

@@ -1,10 +1,11 @@
-"""What the networks are made of: activations, and the range of the pixels."""
+"""What the networks are made of: activations, normalisation, and the range of the pixels."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Elementwise = Literal["elu", "gelu", "leaky_relu", "relu", "silu", "softplus", "tanh"]
 Activation = Literal[Elementwise, "gated"]
@@ -47,6 +48,26 @@ def activated(
 def elementwise(activation: Elementwise) -> nn.Module:
     """The function by itself, for an input that something else still needs."""
     return nn.ReLU() if activation == "relu" else _ELEMENTWISE[activation]()
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes a single row, too: by the running averages.
+
+    The last batch of an epoch may be one image, whose variance is none.
+
+    Shape:
+        (N, F); returns the same.
+
+    References:
+        Ioffe and Szegedy, "Batch Normalization", 2015.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input) > 1:
+            return super().forward(input)
+        return F.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
 
 
 class InputRange(nn.Module):

@@ -8,13 +8,17 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from vae_lightning.checks import all_at_least
-from vae_lightning.networks.layers import Activation, InputRange, activated
+from vae_lightning.networks.layers import Activation, BatchNorm, InputRange, activated
 
 
-def _dense(widths: Sequence[int], activation: Activation) -> nn.Sequential:
+def _dense(widths: Sequence[int], activation: Activation, batch_norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
-        layers += activated(partial(nn.Linear, fan_in), fan_out, activation, dim=-1)
+        # The normalisation takes away any constant, and has a bias of its own.
+        linear = partial(nn.Linear, fan_in, bias=not batch_norm)
+        product, function = activated(linear, fan_out, activation, dim=-1)
+        normalised = [BatchNorm(2 * fan_out if activation == "gated" else fan_out)]
+        layers += [product, *(normalised if batch_norm else []), function]
     return nn.Sequential(*layers)
 
 
@@ -25,6 +29,7 @@ class MLPEncoder(nn.Module):
         image_shape: (C, H, W).
         hidden: width of each hidden layer, from the image inwards; empty for a linear encoder.
         activation: name of the function after each hidden layer, or `gated`.
+        batch_norm: normalise what each hidden layer computes, before the function.
         input_range: what the pixels, in [0, 1], are mapped to before the first layer.
 
     Attributes:
@@ -42,13 +47,14 @@ class MLPEncoder(nn.Module):
         image_shape: Sequence[int],
         hidden: Sequence[int],
         activation: Activation,
+        batch_norm: bool,
         input_range: Sequence[float],
     ) -> None:
         super().__init__()
         all_at_least("hidden", hidden, 1)
         self.input_range = InputRange(input_range)
         widths = [math.prod(image_shape), *hidden]
-        self.layers = _dense(widths, activation)
+        self.layers = _dense(widths, activation, batch_norm)
         self.out_features = widths[-1]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,6 +68,7 @@ class MLPDecoder(nn.Module):
         latent_dim: D, number of latent dimensions; or (E, h, w) for latent maps.
         hidden: width of each hidden layer, from the latents outwards; empty for a linear decoder.
         activation: name of the function after each hidden layer, or `gated`.
+        batch_norm: normalise what each hidden layer computes, before the function.
 
     Attributes:
         out_features: F, width of the last hidden layer.
@@ -74,14 +81,18 @@ class MLPDecoder(nn.Module):
     """
 
     def __init__(
-        self, latent_dim: int | Sequence[int], hidden: Sequence[int], activation: Activation
+        self,
+        latent_dim: int | Sequence[int],
+        hidden: Sequence[int],
+        activation: Activation,
+        batch_norm: bool,
     ) -> None:
         super().__init__()
         all_at_least("hidden", hidden, 1)
         shape = [latent_dim] if isinstance(latent_dim, int) else latent_dim
         self.latent_axes = len(shape)
         widths = [math.prod(shape), *hidden]
-        self.layers = _dense(widths, activation)
+        self.layers = _dense(widths, activation, batch_norm)
         self.out_features = widths[-1]
 
     def forward(self, z: Tensor) -> Tensor:
