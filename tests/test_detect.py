@@ -166,14 +166,14 @@ def test_images_from_elsewhere_are_binarised_as_the_test_split_is(binarize: str)
     data = tiny_data(binarize=binarize)
     grey = torch.randint(0, 256, (5, 1, 4, 4), generator=torch.Generator().manual_seed(0))
     images = grey.to(torch.uint8)
-    drawn = data.as_evaluated(images)
+    drawn = data.protocol.as_evaluated(images)
     if binarize == "none":
         assert drawn.equal(images)
     elif binarize == "threshold":
         assert drawn.equal(binarisation.threshold(images))
     else:
         assert set(drawn.unique().tolist()) == {0, 255}
-        assert drawn.equal(data.as_evaluated(images))
+        assert drawn.equal(data.protocol.as_evaluated(images))
 
 
 def test_a_held_out_digit_is_ranked_decided_and_pictured(

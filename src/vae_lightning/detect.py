@@ -89,7 +89,7 @@ def _check_run(config: dict[str, Any]) -> None:
             "the run held no validation images out (data.val_size=0), and the threshold is "
             "calibrated on them: train with data.val_size above 0"
         )
-    if data.validation == "test" and config["input"] is None:
+    if data.protocol.validation == "test" and config["input"] is None:
         raise ConfigError(
             "the run validates on the test split (data.validation=test), so that no threshold can "
             "be calibrated beside it: train with data.validation=held_out, or set input"

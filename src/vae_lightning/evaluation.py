@@ -225,7 +225,7 @@ def _in_feature_space(
 ) -> tuple[dict[str, Score], str]:
     # Samples are mean images, so they are compared with the images before any binarisation.
     grey = data
-    if data.binarize != "none":
+    if data.protocol.binarize != "none":
         grey = datamodule_of(config, binarize="none")
         grey.setup("test")
     # Of the official splits, so that the space is the same whatever a run holds out.

@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from vae_lightning.checkpoint import find, read
 from vae_lightning.command import short
 from vae_lightning.data import ImageDataModule
+from vae_lightning.data.protocol import SEED
 from vae_lightning.grids import png
 from vae_lightning.metrics.latents import Score
 from vae_lightning.models import Model
@@ -44,8 +45,8 @@ def protocol(
         "data": data.name,
         "split": options["split"],
         "images": num_images,
-        "binarize": data.binarize,
-        "binarization_seed": data.protocol_seed,
+        "binarize": data.protocol.binarize,
+        "binarization_seed": SEED,
         "bound": bound_name(data, model),
         "num_samples": options["num_samples"],
         "seed": config["seed"],

@@ -55,9 +55,9 @@ def introduce(run: "Run") -> None:
     parameters = sum(parameter.numel() for parameter in run.module.model.parameters())
     Console(highlight=False).print(
         f"[bold]{run.datamodule.source.title}[/]: {images['train']:,} training, "
-        f"{images['val']:,} validation ({run.datamodule.validation}), {images['test']:,} test "
-        f"images · {parameters:,} parameters · {run.trainer.strategy.root_device}, "
-        f"{run.trainer.precision}",
+        f"{images['val']:,} validation ({run.datamodule.protocol.validation}), "
+        f"{images['test']:,} test images · {parameters:,} parameters · "
+        f"{run.trainer.strategy.root_device}, {run.trainer.precision}",
         soft_wrap=True,
     )
 
@@ -112,7 +112,7 @@ def conclude(
     folder = Path(config["paths"]["run_dir"])
     facts = {
         "data": run.datamodule.name,
-        "binarize": run.datamodule.binarize,
+        "binarize": run.datamodule.protocol.binarize,
         "bound": bound_name(run.datamodule, run.module.model),
         "seed": config["seed"],
         "epochs": run.trainer.current_epoch,
@@ -183,7 +183,9 @@ def bound_name(data: ImageDataModule, model: Model) -> str:
     if not has_bound(model):
         return NO_BOUND
     measure = model.likelihood.measure
-    return SOFT_BOUND if measure == "binary" and data.binarize == "none" else BOUNDS[measure]
+    return (
+        SOFT_BOUND if measure == "binary" and data.protocol.binarize == "none" else BOUNDS[measure]
+    )
 
 
 def has_bound(model: Model) -> bool:

@@ -121,7 +121,7 @@ class Studio:
         self.seed: int = config["seed"]
 
     @cached_property
-    def protocol(self) -> "ImageDataModule":
+    def datamodule(self) -> "ImageDataModule":
         """The data of training with nothing read: its settings, and what its classes mean."""
         return datamodule_of(self.config)
 
@@ -132,9 +132,9 @@ class Studio:
         Raises:
             DataError: it cannot be had.
         """
-        self.protocol.prepare_data()
-        self.protocol.setup("test")
-        return self.protocol
+        self.datamodule.prepare_data()
+        self.datamodule.setup("test")
+        return self.datamodule
 
     def images(self, split: str) -> tuple["Tensor", "Tensor"]:
         """All images of a split as evaluation sees them, on the CPU.

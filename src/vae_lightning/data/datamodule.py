@@ -1,19 +1,18 @@
-"""The data protocol: which images train, which validate, which test, and how pixels are drawn."""
+"""The LightningDataModule: serves the splits of the data protocol as batches."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
 from vae_lightning.checks import at_least
-from vae_lightning.data import binarisation
 from vae_lightning.data.batches import Batch, Batches
 from vae_lightning.data.binarisation import Binarize
 from vae_lightning.data.images import Images
+from vae_lightning.data.protocol import Protocol, Validation
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
 
@@ -48,9 +47,6 @@ class ImageDataModule(LightningDataModule):
         ValueError: a size that is out of range, or does not fit the source.
     """
 
-    # The draws that evaluation depends on have a seed of their own: runs with other seeds are
-    # compared on the same images.
-    protocol_seed = 0
     # Whether `root` is the folder of all data sets, which the environment may say.
     shared_root = True
 
@@ -65,7 +61,7 @@ class ImageDataModule(LightningDataModule):
         batch_size: int,
         eval_batch_size: int,
         val_size: int,
-        validation: Literal["held_out", "test"],
+        validation: Validation,
         binarize: Binarize,
         held_out: Sequence[int],
         seed: int,
@@ -74,7 +70,6 @@ class ImageDataModule(LightningDataModule):
         at_least("size", size, 1)
         at_least("batch_size", batch_size, 1)
         at_least("eval_batch_size", eval_batch_size, 1)
-        at_least("val_size", val_size, 0)
         at_least("seed", seed, 0)
         if channels != source.channels:
             raise ValueError(f"channels={channels}: {source.title} images have {source.channels}")
@@ -82,35 +77,15 @@ class ImageDataModule(LightningDataModule):
             raise ValueError(
                 f"num_classes={num_classes}: {source.title} has {len(source.class_names)}"
             )
-        if val_size >= source.num_train:
-            raise ValueError(
-                f"val_size={val_size} leaves nothing to train on: the training split of "
-                f"{source.title} has {source.num_train} images"
-            )
-        if held_out and num_classes == 0:
-            raise ValueError(f"held_out={list(held_out)}: {source.title} has no classes")
-        if val_size and source.num_val:
-            raise ValueError(f"val_size={val_size}: {source.title} has validation images already")
-        for label in held_out:
-            if not 0 <= label < num_classes:
-                raise ValueError(
-                    f"held_out={list(held_out)}: class {label} does not exist, those of "
-                    f"{source.title} are 0 to {num_classes - 1}"
-                )
-        if len(set(held_out)) == num_classes > 0:
-            raise ValueError(f"held_out={list(held_out)} leaves no class to train on")
+        self.protocol = Protocol(
+            source, Path(root).expanduser(), size, val_size, validation, binarize, tuple(held_out)
+        )
         self.name = name
         self.source = source
-        self.root = Path(root).expanduser()
-        self.cache = self.root  # for what evaluation computes of the images
-        self.size = size
+        self.cache = self.protocol.root  # for what evaluation computes of the images
         self.channels = channels
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.val_size = val_size
-        self.validation = validation
-        self.binarize = binarize
-        self.held_out = tuple(held_out)
         self.seed = seed
         self._splits: dict[str, Images] = {}
 
@@ -123,46 +98,24 @@ class ImageDataModule(LightningDataModule):
         """
         if self._splits:
             return {name: len(images) for name, images in self._splits.items()}
-        held_out = self.val_size or self.source.num_val
-        if self.validation == "test":
-            held_out = self.source.num_test
-        return {
-            "train": self.source.num_train - self.val_size,
-            "val": held_out,
-            "test": self.source.num_test,
-        }
+        return self.protocol.expected
 
     def prepare_data(self) -> None:
-        self.source.fetch(self.root)
+        self.source.fetch(self.protocol.root)
 
     def setup(self, stage: str) -> None:
         """Read both splits once; later calls find them read."""
         if self._splits:
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        train = self._without_held_out(self._read("train"))
-        if self.val_size >= len(train):
-            raise DataError(
-                f"data.val_size={self.val_size} leaves nothing to train on: there are "
-                f"{len(train)} training images"
-            )
-        order = torch.randperm(
-            len(train), generator=torch.Generator().manual_seed(self.protocol_seed)
-        )
-        kept, held_out = order.split([len(order) - self.val_size, self.val_size])
-        # Split by split another stream of draws: none serves two images.
-        test = self._without_held_out(self._drawn(self._read("test"), stream=1)).placed(device)
-        if self.validation == "test":
-            val = test
-        elif self.source.num_val:
-            val = self._without_held_out(self._drawn(self._read("val"), stream=2)).placed(device)
-        else:
-            val = self._drawn(train.select(held_out), stream=2).placed(device)
-        splits = {"train": train.select(kept).placed(device), "val": val, "test": test}
+        unplaced = self.protocol.splits()
+        test = unplaced["test"].placed(device)
+        val = test if unplaced["val"] is unplaced["test"] else unplaced["val"].placed(device)
+        splits = {"train": unplaced["train"].placed(device), "val": val, "test": test}
         self._tell_unreadable()
         for name, images in splits.items():
             if len(images) == 0 and self.num_images[name] > 0:
-                raise DataError(f"{self.root}: no image of the {name} split is left")
+                raise DataError(f"{self.protocol.root}: no image of the {name} split is left")
         self._splits = splits
 
     def train_dataloader(self) -> Batches:
@@ -172,7 +125,7 @@ class ImageDataModule(LightningDataModule):
             self.batch_size,
             shuffle=shuffle,
             seed=self.seed,
-            binarize=self.binarize == "dynamic",
+            binarize=self.protocol.binarize == "dynamic",
             process=self._process(),
         )
 
@@ -206,9 +159,7 @@ class ImageDataModule(LightningDataModule):
         """
         self.check_in_memory(split)
         images, labels = self._splits[split].tensors()
-        if split == "train" and self.binarize == "dynamic":
-            images = binarisation.fixed(images, self.protocol_seed + 3)
-        return images, labels
+        return self.protocol.evaluated(images, split), labels
 
     def official(self, train: bool) -> tuple[Tensor, Tensor]:
         """All images of the training or of the test split, before any is held out.
@@ -221,7 +172,7 @@ class ImageDataModule(LightningDataModule):
         """
         split: Split = "train" if train else "test"
         self.check_in_memory(split)
-        return self._read(split).tensors()
+        return self.protocol.official(split).tensors()
 
     def held_out_images(self) -> tuple[Tensor, Tensor]:
         """The images of the test split whose classes are held out, as evaluation sees images.
@@ -229,20 +180,7 @@ class ImageDataModule(LightningDataModule):
         Shape:
             returns images uint8 (N, C, H, W) and labels int64 (N,).
         """
-        images = self._drawn(self._read("test"), stream=1)
-        return images.select(self._is_held_out(images)).tensors()
-
-    def as_evaluated(self, images: Tensor) -> Tensor:
-        """Images of elsewhere as evaluation would see them: binarised where this data is.
-
-        Shape:
-            images uint8 (N, C, H, W); returns the same.
-        """
-        if self.binarize == "none":
-            return images
-        if self.binarize == "threshold":
-            return binarisation.threshold(images)
-        return binarisation.fixed(images, self.protocol_seed + 4)
+        return self.protocol.held_out_images().tensors()
 
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
@@ -255,7 +193,7 @@ class ImageDataModule(LightningDataModule):
         Raises:
             DataError: they take more memory than the source may.
         """
-        gigabytes = self.num_images[split] * self.channels * self.size**2 / 1e9
+        gigabytes = self.num_images[split] * self.channels * self.protocol.size**2 / 1e9
         if gigabytes > self.source.max_resident_gb:
             raise DataError(
                 f"the {split} images take {gigabytes:.3g} GB of memory, and "
@@ -268,35 +206,16 @@ class ImageDataModule(LightningDataModule):
         """What each label means."""
         return self.source.class_names
 
-    def _read(self, split: Split) -> Images:
-        images = self.source.open(self.root, split, self.size)
-        if self.binarize == "threshold":
-            return images.binarized("threshold", seed=0)
-        if self.binarize == "fixed":
-            seeds = {"train": 0, "test": 1, "val": 5}
-            return images.binarized("fixed", self.protocol_seed + seeds[split])
-        return images
-
-    def _is_held_out(self, images: Images) -> Tensor:
-        return torch.isin(images.labels, torch.tensor(self.held_out, dtype=images.labels.dtype))
-
-    def _without_held_out(self, images: Images) -> Images:
-        return images.select(~self._is_held_out(images)) if self.held_out else images
-
-    def _drawn(self, images: Images, stream: int) -> Images:
-        if self.binarize == "dynamic":
-            return images.binarized("fixed", self.protocol_seed + stream)
-        return images
-
     def _evaluated(self, split: str) -> Batches:
         return self._splits[split].batches(self.eval_batch_size, process=self._process())
 
     def _tell_unreadable(self) -> None:
-        names = [str(Path(path).relative_to(self.root)) for path in self.source.unreadable]
+        root = self.protocol.root
+        names = [str(Path(path).relative_to(root)) for path in self.source.unreadable]
         if names and not (self.trainer and not self.trainer.is_global_zero):
             more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
             print(
-                f"warning: {len(names):,} files of {self.root} cannot be read and are left out "
+                f"warning: {len(names):,} files of {root} cannot be read and are left out "
                 f"(data.on_error=raise stops at the first): {', '.join(names[:_TOLD])}{more}",
                 file=sys.stderr,
             )

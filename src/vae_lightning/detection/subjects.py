@@ -73,7 +73,7 @@ def subjects_of(studio: Studio) -> Subjects:
     if config["input"] is not None:
         own = own_images(config, studio.model.image_shape)
         anomaly = None if own.labels is None else own.labels == 1
-        return Subjects(config["input"], data.as_evaluated(own.images), own.names, anomaly)
+        return Subjects(config["input"], data.protocol.as_evaluated(own.images), own.names, anomaly)
     images, labels = studio.images("test")
     places = _places(data, held_out=False)
     if config["against"] is not None:
@@ -85,7 +85,7 @@ def subjects_of(studio: Studio) -> Subjects:
         shown = [other.class_names[label] for label in classes.tolist()]
     else:
         anomalies, classes = data.held_out_images()
-        held_out = ", ".join(data.class_names[label] for label in data.held_out)
+        held_out = ", ".join(data.class_names[label] for label in data.protocol.held_out)
         name = f"those of class {held_out}" if held_out else ""
         names = [f"{data.name}/{place}" for place in _places(data, held_out=True)]
         shown = [data.class_names[label] for label in classes.tolist()]
@@ -114,8 +114,13 @@ def other_data(option: str, data: ImageDataModule) -> ImageDataModule:
     if option not in known:
         raise ConfigError(f"against={option} is not there: {nearest(option, known)}")
     node = to_container(compose("train", [f"data={quoted(option)}"]).data)
-    node |= {"size": data.size, "binarize": data.binarize, "val_size": 0, "held_out": []}
-    other: ImageDataModule = instantiate(node | {"root": str(data.root)}, "against")
+    node |= {
+        "size": data.protocol.size,
+        "binarize": data.protocol.binarize,
+        "val_size": 0,
+        "held_out": [],
+    }
+    other: ImageDataModule = instantiate(node | {"root": str(data.protocol.root)}, "against")
     if other.name == data.name:
         raise ConfigError(f"against={option} is what the model was trained on: name another")
     if other.source.channels != data.source.channels:
@@ -129,5 +134,7 @@ def other_data(option: str, data: ImageDataModule) -> ImageDataModule:
 def _places(data: ImageDataModule, held_out: bool) -> list[int]:
     """Where the images of a data set's test split stand among all, whatever is held out."""
     _, labels = data.official(train=False)
-    chosen = torch.isin(labels, torch.tensor(data.held_out, dtype=labels.dtype)) == held_out
+    chosen = (
+        torch.isin(labels, torch.tensor(data.protocol.held_out, dtype=labels.dtype)) == held_out
+    )
     return chosen.nonzero().flatten().tolist()

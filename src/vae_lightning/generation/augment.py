@@ -180,7 +180,7 @@ class Augment(Mode):
 
 def _grey(studio: Studio) -> ImageDataModule:
     """The data before any binarisation: what is made are mean images, which are grey."""
-    if studio.data.binarize == "none":
+    if studio.data.protocol.binarize == "none":
         return studio.data
     data = datamodule_of(studio.config, binarize="none")
     data.setup("test")

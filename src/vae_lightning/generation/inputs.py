@@ -175,7 +175,7 @@ class Files:
     def read(self, studio: Studio) -> Chosen:
         """The images, as evaluation would see them."""
         own = self.load(studio.model)
-        images = studio.shown(studio.protocol.as_evaluated(own.images))
+        images = studio.shown(studio.datamodule.protocol.as_evaluated(own.images))
         labels = None if own.labels is None else own.labels.to(studio.device)
         return Chosen(images, own.names, labels, protocol_notes(studio))
 
@@ -217,6 +217,6 @@ def protocol_notes(studio: Studio) -> list[str]:
         "threshold": "cut to black and white at one half",
         "fixed": "drawn black or white, once, with the grey values as probabilities",
         "dynamic": "drawn black or white, once, with the grey values as probabilities",
-    }[studio.protocol.binarize]
-    binarize = studio.protocol.binarize
+    }[studio.datamodule.protocol.binarize]
+    binarize = studio.datamodule.protocol.binarize
     return [f"images are {how}, as data.binarize={binarize} of training says"] if how else []

@@ -89,7 +89,7 @@ class Reconstruct(Mode):
         _write_table(table, chosen, figures)
 
         means = dict(zip(_FIGURES, figures.mean(0).tolist(), strict=True))
-        bound = bound_name(studio.protocol, studio.model)
+        bound = bound_name(studio.datamodule, studio.model)
         draws = f"{self.num_samples} draw{'s' * (self.num_samples > 1)} of z"
         notes = [f"elbo, rate and distortion: the mean over {draws} for each image; {bound}"]
         if not has_bound(studio.model):
@@ -101,7 +101,7 @@ class Reconstruct(Mode):
             {
                 "images": len(chosen.images),
                 "of": self.split if self.files is None else self.files.paths,
-                "binarize": studio.protocol.binarize,
+                "binarize": studio.datamodule.protocol.binarize,
                 "num_samples": self.num_samples,
                 "bound": bound,
                 **means,

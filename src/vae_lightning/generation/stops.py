@@ -132,7 +132,7 @@ class BetweenClassMeans(Way):
                 raise ValueError(
                     f"classes={list(self.classes)}: class {number} does not exist: {exist}"
                 )
-            if number in module.held_out:
+            if number in module.protocol.held_out:
                 raise ValueError(
                     f"classes={list(self.classes)}: class {number} is held out, so that the "
                     f"{self.split} split has no images of it"
@@ -164,6 +164,6 @@ class BetweenClassMeans(Way):
 
 def _class_names(studio: Studio, classes: Sequence[int]) -> list[str]:
     """What the data calls them; a mere number is said to be a class."""
-    known = studio.protocol.class_names
+    known = studio.datamodule.class_names
     names = [known[number] if number < len(known) else str(number) for number in classes]
     return [f"class {name}" if name.isdigit() else name for name in names]
