@@ -594,7 +594,7 @@ def test_numbers_out_of_range_are_refused(
 def test_report_says_what_the_bound_is_of(variant: str, binarize: str) -> None:
     model = tiny_vae()
     model.likelihood = made(variant)
-    data: Any = SimpleNamespace(binarize=binarize)
+    data: Any = SimpleNamespace(protocol=SimpleNamespace(binarize=binarize))
     said = bound_name(data, model)
     if variant == "bernoulli":
         assert ("cross-entropy" in said) is (binarize == "none")
