@@ -16,6 +16,7 @@ from tiny import composed_model
 from vae_lightning import exporting
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.errors import UserError
+from vae_lightning.exported_parts import Decoder, Encoder
 from vae_lightning.models import Model
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -63,7 +64,7 @@ def test_files_compute_what_the_model_computes_on_batches_of_any_size(
     tmp_path: Path, variant: str
 ) -> None:
     model = composed_model(*SMALL, *VARIANTS[variant]).eval()
-    encoder, decoder = exporting.Encoder(model), exporting.Decoder(model)
+    encoder, decoder = Encoder(model), Decoder(model)
     for part in (encoder, decoder):
         exporting.write_onnx(part, tmp_path / f"{part.name}.onnx")
     for count in (5, 1):
@@ -108,7 +109,7 @@ def test_export_writes_files_that_others_can_use_and_says_where(
 
 def test_a_file_that_differs_from_the_model_is_removed_and_named(tmp_path: Path) -> None:
     model = composed_model(*SMALL, *NARROW).eval()
-    part = exporting.Decoder(model)
+    part = Decoder(model)
     file = tmp_path / "decoder.onnx"
     exporting.write_onnx(part, file)
     with torch.no_grad():
