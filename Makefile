@@ -9,9 +9,10 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 train: .venv/installed
 	.venv/bin/python -m vae_lightning.train data=mnist_or_digits $(ARGS)
 
-# All tests. Those of real MNIST run where data/MNIST is filled.
+# All tests, in as many processes as there are cores, up to four: most of them wait for a command.
+# Those of real MNIST run where data/MNIST is filled.
 test: .venv/installed-dev
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # What a change has to pass: format, lint, types, tests.
 check: .venv/installed-dev
