@@ -99,6 +99,21 @@ def test_a_model_is_rebuilt_with_the_sizes_and_options_it_was_trained_with(
     assert torch.equal(loaded.reconstruct(images), model.reconstruct(images))
 
 
+def test_a_checkpoint_of_before_an_option_came_is_the_model_that_it_was(
+    tmp_path: Path, images: torch.Tensor
+) -> None:
+    config = small_config()
+    model = instantiate(config["model"], "model").eval()
+    for part in ("encoder", "decoder"):
+        assert config["model"][part].pop("batch_norm") is False
+    path = write(tmp_path / "old.ckpt", config, model)
+    assert torch.equal(vae_lightning.load(path).reconstruct(images), model.reconstruct(images))
+    check_same_model(path, small_config()["model"])
+    normalised = small_config(**{"encoder.batch_norm": True})
+    with pytest.raises(CheckpointError, match=r"with model\.encoder\.batch_norm=False, not True$"):
+        check_same_model(path, normalised["model"])
+
+
 def test_the_best_checkpoint_of_a_folder_is_preferred_to_the_last(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     folder.mkdir()

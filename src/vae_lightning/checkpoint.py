@@ -10,6 +10,12 @@ from vae_lightning.config import instantiate
 from vae_lightning.errors import CheckpointError, ConfigError
 from vae_lightning.models import Model
 
+# Keys that classes did not have at first, and what they did then.
+_BEFORE: dict[str, dict[str, Any]] = {
+    "vae_lightning.networks.MLPEncoder": {"batch_norm": False},
+    "vae_lightning.networks.MLPDecoder": {"batch_norm": False},
+}
+
 
 def find(path: str | Path) -> Path:
     """The checkpoint file that a path means: the file itself, or the best one of a run's folder.
@@ -44,7 +50,16 @@ def read(path: str | Path) -> dict[str, Any]:
         content["config"], "model"
     ):
         raise CheckpointError(f"{path} was not written by vae_lightning: it has no configuration")
+    content["config"]["model"] = _completed(content["config"]["model"])
     return content
+
+
+def _completed(node: Any) -> Any:
+    """A node of an older checkpoint with the keys that have come since."""
+    if not isinstance(node, dict):
+        return node
+    completed = {key: _completed(value) for key, value in node.items()}
+    return {**_BEFORE.get(node.get("_target_", ""), {}), **completed}
 
 
 def _has(node: Any, key: str) -> bool:
