@@ -20,7 +20,16 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from torch import Tensor
 from torch.distributions import Distribution, Independent, StudentT
 
-from tiny import SIZE, TinySource, head, tiny_data, tiny_module, tiny_trainer, tiny_vae
+from tiny import (
+    SIZE,
+    TinySource,
+    composed_model,
+    head,
+    tiny_data,
+    tiny_module,
+    tiny_trainer,
+    tiny_vae,
+)
 from vae_lightning.callbacks import Pictures, TensorBoardPages
 from vae_lightning.callbacks.drawings import Manifold, Reconstructions, Samples, Traversals
 from vae_lightning.callbacks.pictures import Drawing, History, Scene
@@ -262,6 +271,26 @@ def test_rate_per_dimension_has_a_bar_for_each_the_highest_first() -> None:
     expected = [4.0, 2.25, 1.0, 0.25]
     # Edges are blended with what is behind them: a pixel or two of 200.
     assert [4 * bar / bars[0] for bar in bars] == pytest.approx(expected, abs=0.06)
+
+
+def test_rates_of_several_layers_are_told_apart_by_colour() -> None:
+    narrow = [f"model.{part}.hidden=[4]" for part in ("encoder", "inner", "decoder")]
+    model: Any = composed_model(
+        "model=hierarchical", "model.latent_dims=[3,2]", f"data.size={SIZE}", *narrow
+    )
+    with torch.no_grad():
+        for part in (*model.posteriors, *model.conditionals):
+            head(part).weight.zero_()
+            head(part).bias.zero_()
+        # Variances of 1 around these means, where the prior has 0: rates of 2 and of one half.
+        head(model.posteriors[0]).bias[:3] = 2.0
+        head(model.posteriors[1]).bias[:2] = 1.0
+    picture = draw(RatePerDimension(1, count=5), scene(model))
+    heights = [where(picture, colour).sum(0).max().item() for colour in (BLUE, ORANGE, GREEN)]
+    assert heights[0] / heights[1] == pytest.approx(4, rel=0.05)
+    assert heights[2] == 0
+    first, second = (where(picture, colour).any(0).nonzero().min() for colour in (BLUE, ORANGE))
+    assert first < second
 
 
 def test_latent_scatter_has_each_class_in_a_colour_of_its_own() -> None:

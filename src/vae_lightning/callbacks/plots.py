@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vae_lightning.callbacks.pictures import Drawing, Scene
 from vae_lightning.checks import at_least
-from vae_lightning.metrics.latents import posterior_means, usage
+from vae_lightning.metrics.latents import inferred, posterior_means, usage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +66,8 @@ class Curves(Drawing):
 class RatePerDimension(Drawing):
     """How many nats each latent dimension spends, most first; near zero, it is not used.
 
+    Of several stochastic layers, each has a colour.
+
     Args:
         count: images that are averaged.
     """
@@ -80,12 +82,20 @@ class RatePerDimension(Drawing):
         if "rate_per_dimension" not in scores:
             return None
         rates = torch.tensor(scores["rate_per_dimension"])
+        (latents,) = inferred(scene.model, *scene.images(1))
+        layers = torch.cat([torch.full(x.mean.shape[1:], n) for n, x in enumerate(latents)])
         means, order = rates.sort(descending=True)
         width = max(4.0, min(12.0, 1.5 + 0.3 * len(means)))
         figure = new_figure(width, 3)
         figure.subplots_adjust(left=0.7 / width, right=0.98, bottom=0.16, top=0.9)
         axes = figure.subplots()
-        axes.bar(range(len(means)), means.tolist(), color="C0")
+        for layer in range(len(latents)):
+            places = (layers[order] == layer).nonzero().flatten()
+            spent = means[places]
+            label = f"layer {layer + 1}: {spent.sum():.2f} nats"
+            axes.bar(places.tolist(), spent.tolist(), color=f"C{layer % 10}", label=label)
+        if len(latents) > 1:
+            axes.legend(frameon=False)
         axes.set(
             title=f"{means.sum():.1f} nats over {len(means)} dimensions",
             xlabel="latent dimension",
