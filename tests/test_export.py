@@ -26,6 +26,7 @@ NARROW = ("model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latent_
 SMALL_CONV = ("model.encoder.channels=[4,4]", "model.decoder.channels=[4,4]")
 VARIANTS = {
     "vae": NARROW,
+    "batch norm": ("model.encoder.batch_norm=true", "model.decoder.batch_norm=true", *NARROW),
     "hierarchical ladder": ("model=hierarchical", "model.inference=ladder"),
     "vector quantized": ("model=vector_quantized", *SMALL_CONV),
     "hyperspherical": (
