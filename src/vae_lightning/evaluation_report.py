@@ -20,7 +20,7 @@ from vae_lightning.data.protocol import SEED
 from vae_lightning.grids import png
 from vae_lightning.metrics.latents import Score
 from vae_lightning.models import Model
-from vae_lightning.report import bound_name
+from vae_lightning.report import bound_name, written
 
 
 def protocol(
@@ -125,9 +125,7 @@ def show(scores: dict[str, Score], protocol: dict[str, Any], config: dict[str, A
             if name == "nll":
                 label = f"nll, K = {protocol['num_samples']:,}"
                 unit += f", ± {numbers['nll_standard_error']:.2f} over images"
-            parts = value if isinstance(value, list) else [value]
-            shown = " + ".join(f"{part:.{digits}f}" for part in parts)
-            table.add_row(label, shown, unit.format(**numbers))
+            table.add_row(label, written(value, digits), unit.format(**numbers))
     console.print()
     console.print(table)
     spent = ", ".join(f"{part} {value:.0f} s" for part, value in protocol["seconds"].items())

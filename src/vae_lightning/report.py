@@ -188,6 +188,12 @@ def bound_name(data: ImageDataModule, model: Model) -> str:
     )
 
 
+def written(score: Score, digits: int) -> str:
+    """A figure with so many digits after the point, or several of them as a sum."""
+    parts = score if isinstance(score, list) else [score]
+    return " + ".join(f"{part:.{digits}f}" for part in parts)
+
+
 def has_bound(model: Model) -> bool:
     """Whether the model's posteriors have densities, so that its elbo and nll are bounds."""
     return not any(isinstance(part, Deterministic) for part in model.modules())
@@ -204,13 +210,10 @@ def _print_table(
         if (value := metrics.get(f"{stage}/{name}")) is not None:
             table.add_row(f"{stage} {name}", f"{value:.2f}", "nats per image")
     if (active := metrics.get(f"{stage}/active_units")) is not None:
-        layers = metrics.get(f"{stage}/active_units_per_layer")
-        counts = layers if isinstance(layers, list) else [active]
-        shown = " + ".join(f"{count:.0f}" for count in counts)
-        table.add_row("active units", shown, "latent dimensions")
-    if isinstance(rates := metrics.get(f"{stage}/rate_per_layer"), list):
-        shown = " + ".join(f"{rate:.2f}" for rate in rates)
-        table.add_row("rate per layer", shown, "nats per image")
+        per_layer = metrics.get(f"{stage}/active_units_per_layer", active)
+        table.add_row("active units", written(per_layer, 0), "latent dimensions")
+    if (rates := metrics.get(f"{stage}/rate_per_layer")) is not None:
+        table.add_row("rate per layer", written(rates, 2), "nats per image")
     if (used := metrics.get(f"{stage}/codebook_perplexity")) is not None:
         table.add_row("codebook perplexity", f"{used:.1f}", "codes in use")
     if "seconds" in metrics:

@@ -1,6 +1,5 @@
 """The data protocol: which images train, which validate, which test, and how pixels are drawn."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,7 +46,7 @@ class Protocol:
     val_size: int
     validation: Validation
     binarize: Binarize
-    held_out: Sequence[int]
+    held_out: tuple[int, ...]
 
     def __post_init__(self) -> None:
         at_least("val_size", self.val_size, 0)
@@ -145,8 +144,7 @@ class Protocol:
         return binarisation.fixed(images, SEED + _FROM_ELSEWHERE)
 
     def _is_held_out(self, images: Images) -> Tensor:
-        held_out = torch.tensor(tuple(self.held_out), dtype=images.labels.dtype)
-        return torch.isin(images.labels, held_out)
+        return torch.isin(images.labels, torch.tensor(self.held_out, dtype=images.labels.dtype))
 
     def _without_held_out(self, images: Images) -> Images:
         return images.select(~self._is_held_out(images)) if self.held_out else images

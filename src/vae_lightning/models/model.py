@@ -266,6 +266,10 @@ class Model(Conditional, ABC):
     def check_prior(self, prior: Prior, posterior: Space) -> None:
         """Check that a prior is where the posteriors are, and can be made by what is there so far.
 
+        Args:
+            prior: the model's own; to be checked before the decoder is made.
+            posterior: the space of the posteriors.
+
         Raises:
             ValueError: it is elsewhere, or is made of images of its own, which would be among those
                 that batch normalisation takes for data.
@@ -274,7 +278,8 @@ class Model(Conditional, ABC):
         if prior.space is None and any(isinstance(part, BatchNorm) for part in self.modules()):
             raise ValueError(
                 "batch_norm=true would take this prior's own images for data: choose "
-                "model.encoder.batch_norm=false, or model/prior=standard_normal, mixture or flow"
+                "model.encoder.batch_norm=false (and model.inner.batch_norm=false, of several "
+                "layers), or model/prior=standard_normal, mixture or flow"
             )
 
     @property

@@ -17,8 +17,10 @@ def _dense(widths: Sequence[int], activation: Activation, batch_norm: bool) -> n
         # The normalisation takes away any constant, and has a bias of its own.
         linear = partial(nn.Linear, fan_in, bias=not batch_norm)
         product, function = activated(linear, fan_out, activation, dim=-1)
-        normalised = [BatchNorm(2 * fan_out if activation == "gated" else fan_out)]
-        layers += [product, *(normalised if batch_norm else []), function]
+        layers.append(product)
+        if batch_norm:
+            layers.append(BatchNorm(2 * fan_out if activation == "gated" else fan_out))
+        layers.append(function)
     return nn.Sequential(*layers)
 
 
