@@ -14,10 +14,17 @@ from vae_lightning.distributions.divergence import DrawnWithDensity
 from vae_lightning.distributions.posteriors.deterministic import Deterministic
 from vae_lightning.models import VAE, Latent, Trace
 from vae_lightning.objectives.importance_weighted import ImportanceWeighted
+from vae_lightning.objectives.schedules import Constant, Jump, Linear, Schedule
 
 SHAPE = (1, 2, 2)
 COPIES = 20
-PLAIN = {"gradient": "standard", "groups": 1, "encoder_groups": None, "elbo_weight": 0.0}
+PLAIN = {
+    "gradient": "standard",
+    "groups": 1,
+    "encoder_groups": None,
+    "elbo_weight": 0.0,
+    "schedule": Constant(),
+}
 
 
 def objective(num_samples: int, **options: Any) -> ImportanceWeighted:
@@ -240,6 +247,48 @@ def test_encoders_groups_learn_from_samples_that_weigh_nothing_in_the_bound() ->
     assert (shares == 0).any()  # in single precision
     encoder = one_step(model, x, 6, encoder_groups=6)[1]
     torch.testing.assert_close(encoder, one_step(model, x, 6, groups=6)[1], rtol=1e-4, atol=1e-4)
+
+
+# -- fewer samples at first -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schedule", "options", "expected"),
+    [
+        (Constant(), {}, [12, 12, 12]),
+        (Jump(2, 0.25), {}, [3, 3, 12]),
+        (Jump(2, 0.0), {}, [1, 1, 12]),
+        (Jump(2, 0.0), {"groups": 2, "encoder_groups": 3}, [6, 6, 12]),
+        (Linear(4), {}, [1, 3, 6]),
+        (Linear(4), {"groups": 4}, [4, 4, 8]),
+    ],
+)
+def test_the_schedule_says_how_many_samples_a_step_takes(
+    schedule: Schedule, options: dict[str, Any], expected: list[int]
+) -> None:
+    scheduled = objective(12, schedule=schedule, **options)
+    assert [scheduled.samples_at(step) for step in range(3)] == expected
+    assert scheduled.num_samples == 12
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"groups": 2, "encoder_groups": 1},
+        {"gradient": "dreg", "groups": 2, "elbo_weight": 0.3},
+    ],
+)
+def test_a_step_with_fewer_samples_is_that_of_their_own_bound(options: dict[str, Any]) -> None:
+    x = grey_images(SHAPE)
+    results = []
+    for bound in (objective(12, **options, schedule=Jump(9, 1 / 3)), objective(4, **options)):
+        model = trainable(with_wrong_posterior(SHAPE))
+        torch.manual_seed(0)
+        loss, _ = bound(model(x, bound.samples_at(0)), 0)
+        loss.backward()
+        results.append([loss, *[parameter.grad for parameter in model.parameters()]])
+    torch.testing.assert_close(*results, rtol=0, atol=0)
 
 
 # -- refusals -------------------------------------------------------------------------------------

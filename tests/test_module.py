@@ -20,7 +20,8 @@ from vae_lightning.models import VAE, Trace
 from vae_lightning.module import TERMS, VAEModule
 from vae_lightning.networks.layers import BatchNorm
 from vae_lightning.objectives import ELBO
-from vae_lightning.objectives.schedules import Constant
+from vae_lightning.objectives.importance_weighted import ImportanceWeighted
+from vae_lightning.objectives.schedules import Constant, Jump
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*have no `val_dataloader`.*", "ignore:The number of training batches"
@@ -148,6 +149,20 @@ def test_training_means_are_over_the_images_of_the_epoch(tmp_path: Path, num_sam
     assert means == image_means(seen)
     # Means over the batches would be told apart.
     assert abs(means["elbo"] - batch_mean(seen, "elbo")) > 0.01
+
+
+def test_training_steps_take_the_samples_of_the_schedule_and_validation_all(tmp_path: Path) -> None:
+    drawn: dict[bool, list[int]] = {True: [], False: []}
+
+    class Counting(ImportanceWeighted):
+        def forward(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            drawn[torch.is_grad_enabled()].append(len(trace.log_weight))
+            return super().forward(trace, step)
+
+    module = tiny_module()
+    module.objective = Counting(6, "standard", 1, None, 0.0, Jump(steps=2, before=0.5))
+    tiny_trainer(tmp_path, max_epochs=2).fit(module, batches(8, 8), batches(8))
+    assert drawn == {True: [3, 3, 6, 6], False: [6, 6]}
 
 
 def test_training_means_are_of_one_epoch_alone(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ ANALYTIC = {
     "moment_matching": MomentMatching(2, "means", diagonal_weight=0.0, off_diagonal_weight=0.0),
 }
 SAMPLED = {
-    "importance_weighted": ImportanceWeighted(2, "standard", 2, None, 0.0),
+    "importance_weighted": ImportanceWeighted(2, "standard", 2, None, 0.0, Constant()),
     "total_correlation": TotalCorrelation(2, alpha=1.0, beta=1.0, gamma=1.0),
 }
 

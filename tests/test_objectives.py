@@ -10,10 +10,16 @@ from torch import Tensor
 from linear_gaussian import grey_images, linear_gaussian, log_evidence, with_wrong_posterior
 from vae_lightning.models import VAE
 from vae_lightning.objectives import ImportanceWeighted
+from vae_lightning.objectives.schedules import Constant
 
 SHAPE = (1, 2, 3)
 importance_weighted = partial(
-    ImportanceWeighted, gradient="standard", groups=1, encoder_groups=None, elbo_weight=0.0
+    ImportanceWeighted,
+    gradient="standard",
+    groups=1,
+    encoder_groups=None,
+    elbo_weight=0.0,
+    schedule=Constant(),
 )
 
 

@@ -7,7 +7,7 @@ from torch.distributions import Independent, Normal
 from linear_gaussian import grey_images, linear_gaussian, with_wrong_posterior
 from vae_lightning.models import Latent, Trace
 from vae_lightning.objectives.elbo import ELBO
-from vae_lightning.objectives.schedules import Constant, Cyclical, Linear, Schedule
+from vae_lightning.objectives.schedules import Constant, Cyclical, Jump, Linear, Schedule
 
 SHAPE = (1, 2, 2)
 
@@ -36,7 +36,14 @@ def test_cyclical_schedule_may_rise_through_the_whole_cycle() -> None:
     assert [schedule.at(step) for step in range(5)] == [0.0, 0.25, 0.5, 0.75, 0.0]
 
 
-@pytest.mark.parametrize("schedule", [Constant(), Linear(7), Cyclical(7, 0.3), Cyclical(3, 1.0)])
+def test_jump_is_a_fraction_before_its_step_and_one_from_then_on() -> None:
+    schedule = Jump(steps=3, before=0.2)
+    assert [schedule.at(step) for step in range(5)] == [0.2, 0.2, 0.2, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "schedule", [Constant(), Linear(7), Jump(7, 0.3), Cyclical(7, 0.3), Cyclical(3, 1.0)]
+)
 def test_schedules_stay_between_nought_and_one(schedule: Schedule) -> None:
     assert all(0 <= schedule.at(step) <= 1 for step in range(100))
 
@@ -46,12 +53,16 @@ def test_schedules_refuse_steps_that_are_none() -> None:
         Linear(steps=0)
     with pytest.raises(ValueError, match=r"^period=0 is out of range"):
         Cyclical(period=0, rising=0.5)
+    with pytest.raises(ValueError, match=r"^steps=0 is out of range"):
+        Jump(steps=0, before=0.5)
 
 
-@pytest.mark.parametrize("rising", [-0.1, 1.1, float("nan")])
-def test_cyclical_schedule_refuses_a_fraction_that_is_none(rising: float) -> None:
-    with pytest.raises(ValueError, match=f"^rising={rising} is out of range"):
-        Cyclical(period=10, rising=rising)
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+def test_schedules_refuse_a_fraction_that_is_none(fraction: float) -> None:
+    with pytest.raises(ValueError, match=f"^rising={fraction} is out of range"):
+        Cyclical(period=10, rising=fraction)
+    with pytest.raises(ValueError, match=f"^before={fraction} is out of range"):
+        Jump(steps=10, before=fraction)
 
 
 # -- in the ELBO ----------------------------------------------------------------------------------

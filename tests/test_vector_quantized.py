@@ -319,7 +319,9 @@ def test_log_probabilities_do_not_depend_on_how_many_are_scored_together() -> No
 # -- around the model -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("objective", [elbo(), ImportanceWeighted(3, "standard", 1, None, 0.0)])
+@pytest.mark.parametrize(
+    "objective", [elbo(), ImportanceWeighted(3, "standard", 1, None, 0.0, Constant())]
+)
 def test_objectives_take_it_as_they_take_any_model(objective: Any) -> None:
     check_together(small_model(), objective)
 

@@ -113,8 +113,9 @@ class VAEModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
-        trace = self.model(images, self.objective.num_samples, labels)
-        loss, _ = self.objective(trace, self.global_step)
+        step = self.global_step
+        trace = self.model(images, self.objective.samples_at(step), labels)
+        loss, _ = self.objective(trace, step)
         self._window.append(
             (len(images), trace.rate.detach(), trace.distortion.detach(), loss.detach())
         )

@@ -10,6 +10,7 @@ from vae_lightning.checks import at_least
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.requirements import require_density, single_layer
+from vae_lightning.objectives.schedules import Schedule
 
 # Of a sample's share in the decoder's gradient: below what either float type resolves beside the
 # other shares, far above what is lost when it is multiplied in and divided out again.
@@ -55,6 +56,8 @@ class ImportanceWeighted(Objective):
         encoder_groups: M in the encoder's gradient, where it is to be another; the value of the
             loss and the decoder's gradient are those of `groups`.
         elbo_weight: lambda, share of the ELBO in the bound.
+        schedule: by what `num_samples` is multiplied at each step of training, rounded to a number
+            that the groups divide. Fewer samples early on leave time for more epochs.
 
     Raises:
         ValueError: `num_samples` below 1, groups that do not divide it, or `elbo_weight` not in
@@ -77,6 +80,7 @@ class ImportanceWeighted(Objective):
         groups: int,
         encoder_groups: int | None,
         elbo_weight: float,
+        schedule: Schedule,
     ) -> None:
         super().__init__(num_samples)
         for name, count in (("groups", groups), ("encoder_groups", encoder_groups)):
@@ -91,6 +95,11 @@ class ImportanceWeighted(Objective):
         self.groups = groups
         self.encoder_groups = groups if encoder_groups is None else encoder_groups
         self.elbo_weight = elbo_weight
+        self.schedule = schedule
+
+    def samples_at(self, step: int) -> int:
+        unit = math.lcm(self.groups, self.encoder_groups)
+        return unit * max(1, round(self.schedule.at(step) * self.num_samples / unit))
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         require_density(trace)
@@ -109,10 +118,10 @@ class ImportanceWeighted(Objective):
     def _bound(self, log_weight: Tensor) -> Tensor:
         """The bound for each image, (B,), of log-weights (K, B)."""
         if self.groups == 1:
-            bound = log_weight.logsumexp(0) - math.log(self.num_samples)
+            bound = log_weight.logsumexp(0) - math.log(len(log_weight))
         else:
             grouped = log_weight.unflatten(0, (self.groups, -1))  # (M, K/M, B)
-            bound = grouped.logsumexp(1).mean(0) - math.log(self.num_samples / self.groups)
+            bound = grouped.logsumexp(1).mean(0) - math.log(len(log_weight) / self.groups)
         if not self.elbo_weight:
             return bound
         return self.elbo_weight * log_weight.mean(0) + (1 - self.elbo_weight) * bound
@@ -139,4 +148,4 @@ class ImportanceWeighted(Objective):
         grouped = log_weight.unflatten(0, (groups, -1))  # (M, K/M, B)
         normalised = grouped.softmax(1).flatten(0, 1)
         in_bound = normalised**power * ((1 - self.elbo_weight) / groups)
-        return in_bound + self.elbo_weight / self.num_samples
+        return in_bound + self.elbo_weight / len(log_weight)

@@ -23,6 +23,10 @@ class Objective(nn.Module, ABC):
         at_least("num_samples", num_samples, 1)
         self.num_samples = num_samples
 
+    def samples_at(self, step: int) -> int:
+        """How many posterior samples a step of training takes; validation takes `num_samples`."""
+        return self.num_samples
+
     def forward(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, in nats per image, and named parts worth logging.
 

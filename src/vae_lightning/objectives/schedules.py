@@ -41,6 +41,28 @@ class Linear(Schedule):
         return min(1.0, step / self.steps)
 
 
+class Jump(Schedule):
+    """Less than 1 at first, and 1 ever after.
+
+    Args:
+        steps: how many steps come before the jump.
+        before: the factor until then.
+
+    Raises:
+        ValueError: `steps` below 1, or `before` not in [0, 1].
+    """
+
+    def __init__(self, steps: int, before: float) -> None:
+        at_least("steps", steps, 1)
+        if not 0 <= before <= 1:
+            raise ValueError(f"before={before} is out of range: it must be from 0 to 1")
+        self.steps = steps
+        self.before = before
+
+    def at(self, step: int) -> float:
+        return self.before if step < self.steps else 1.0
+
+
 class Cyclical(Schedule):
     """Rises from 0 to 1 in a straight line, stays there, and begins anew, over and over.
 
