@@ -27,8 +27,8 @@ def images() -> torch.Tensor:
     return torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
 
-def small_config(**model: Any) -> dict[str, Any]:
-    options = ["data=digits", "paths.run_dir=unused"]
+def small_config(*choices: str, **model: Any) -> dict[str, Any]:
+    options = ["data=digits", "paths.run_dir=unused", *choices]
     options += [f"model.{part}.hidden=[4]" for part in ("encoder", "decoder")]
     options += [f"model.{key}={value}" for key, value in model.items()]
     return to_container(compose("train", options))
@@ -102,14 +102,15 @@ def test_a_model_is_rebuilt_with_the_sizes_and_options_it_was_trained_with(
 def test_a_checkpoint_of_before_an_option_came_is_the_model_that_it_was(
     tmp_path: Path, images: torch.Tensor
 ) -> None:
-    config = small_config()
+    config = small_config("model/posterior=flow")
     model = instantiate(config["model"], "model").eval()
     for part in ("encoder", "decoder"):
         assert config["model"][part].pop("batch_norm") is False
+    assert config["model"]["posterior"].pop("passes", "there is none") is None
     path = write(tmp_path / "old.ckpt", config, model)
     assert torch.equal(vae_lightning.load(path).reconstruct(images), model.reconstruct(images))
-    check_same_model(path, small_config()["model"])
-    normalised = small_config(**{"encoder.batch_norm": True})
+    check_same_model(path, small_config("model/posterior=flow")["model"])
+    normalised = small_config("model/posterior=flow", **{"encoder.batch_norm": True})
     with pytest.raises(CheckpointError, match=r"with model\.encoder\.batch_norm=False, not True$"):
         check_same_model(path, normalised["model"])
 

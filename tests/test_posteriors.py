@@ -22,9 +22,9 @@ def full_normal(latent_dim: int) -> FullNormal:
     return shaken(FullNormal(FEATURES, latent_dim)).double()
 
 
-def flow(latent_dim: int, transforms: int = 2) -> Flow:
+def flow(latent_dim: int, transforms: int = 2, passes: int | None = None) -> Flow:
     torch.manual_seed(0)
-    return shaken(Flow(FEATURES, latent_dim, transforms=transforms, hidden=[12]), by=0.2).double()
+    return shaken(Flow(FEATURES, latent_dim, transforms, [12], passes), by=0.2).double()
 
 
 def features(*batch: int) -> Tensor:
@@ -61,7 +61,7 @@ def test_shapes_follow_the_features(make: object, batch: tuple[int, ...], latent
 @pytest.mark.parametrize("make", [full_normal, flow])
 def test_every_parameter_gets_a_gradient_from_the_start(make: object) -> None:
     torch.manual_seed(0)
-    fresh = FullNormal(FEATURES, 4) if make is full_normal else Flow(FEATURES, 4, 3, [12, 12])
+    fresh = FullNormal(FEATURES, 4) if make is full_normal else Flow(FEATURES, 4, 3, [12, 12], None)
     q = fresh(features(8).float())
     z, log_q = draw(q, 2)
     ((z - 1).square().sum(-1) + (q.log_prob(z) if log_q is None else log_q)).mean().backward()
@@ -138,22 +138,38 @@ def test_density_of_a_sample_is_that_of_the_noise_less_the_log_of_the_jacobian()
     assert (jacobian.abs() > 1e-6).all()
 
 
-def test_a_sample_with_its_density_takes_one_pass_and_a_score_one_for_each_dimension() -> None:
-    posterior = flow(6, transforms=2)
-    passes: list[int] = []
+@pytest.mark.parametrize(("latent_dim", "passes"), [(1, None), (2, None), (5, None), (5, 2)])
+def test_steps_given_the_features_are_those_that_zuko_makes_of_them(
+    latent_dim: int, passes: int | None
+) -> None:
+    posterior = shaken(flow(latent_dim, 3, passes))
+    ours, theirs = posterior(features(6)).transform, posterior.transform(features(6))
+    points = torch.randn(4, 6, latent_dim).double()
+    torch.testing.assert_close(ours.call_and_ladj(points), theirs.call_and_ladj(points))
+    torch.testing.assert_close(ours.inv.call_and_ladj(points), theirs.inv.call_and_ladj(points))
+    torch.testing.assert_close(ours(points[0]), theirs(points[0]))
+
+
+@pytest.mark.parametrize(("passes", "groups"), [(None, 6), (2, 2), (3, 3), (9, 6)])
+def test_a_sample_with_its_density_takes_one_pass_and_a_score_one_for_each_group(
+    passes: int | None, groups: int
+) -> None:
+    posterior = flow(6, 2, passes)
+    runs: list[int] = []
     for step in posterior.transform.transforms:
-        step.hyper.register_forward_hook(lambda *_: passes.append(1))
+        step.hyper[-1].register_forward_hook(lambda *_: runs.append(1))
     q = posterior(features(3))
-    z, _ = draw(q, 2)
-    assert len(passes) == 2
-    passes.clear()
-    q.log_prob(z)
-    assert len(passes) >= 2 * 6
+    z, log_q = draw(q, 2)
+    assert len(runs) == 2
+    runs.clear()
+    torch.testing.assert_close(q.log_prob(z), log_q)
+    # Of each step one for each group, and one for the slope at the point that they find.
+    assert len(runs) == 2 * (groups + 1)
 
 
 def test_flow_starts_near_its_normal_base_and_is_elsewhere_when_shaken() -> None:
     torch.manual_seed(0)
-    posterior = Flow(FEATURES, 5, transforms=4, hidden=[32]).double()
+    posterior = Flow(FEATURES, 5, transforms=4, hidden=[32], passes=None).double()
     x = features(10)
 
     def moved() -> Tensor:

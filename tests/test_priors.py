@@ -214,6 +214,15 @@ def test_many_components_of_a_flow_posterior_are_warned_of(
     assert len(told) == count
 
 
+@pytest.mark.parametrize(("posterior", "components"), [("flow", 10), ("diagonal_normal", 500)])
+def test_there_are_few_pseudo_inputs_unless_asked_for_where_each_is_slow(
+    posterior: str, components: int
+) -> None:
+    model = composed_model("model/prior=vamp", f"model/posterior={posterior}", "data.size=4")
+    assert isinstance(model.prior, Vamp)
+    assert len(model.prior.pseudo_inputs) == components
+
+
 def test_pseudo_inputs_stay_between_black_and_white_and_keep_a_gradient() -> None:
     prior = vamp_of(3)
     with torch.no_grad():

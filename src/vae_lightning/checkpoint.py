@@ -14,6 +14,7 @@ from vae_lightning.models import Model
 _BEFORE: dict[str, dict[str, Any]] = {
     "vae_lightning.networks.MLPEncoder": {"batch_norm": False},
     "vae_lightning.networks.MLPDecoder": {"batch_norm": False},
+    "vae_lightning.distributions.posteriors.flow.Flow": {"passes": None},
 }
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 def register_resolvers() -> None:
     """Make known to OmegaConf what `conf/` computes.
 
-    `${result_folder:checkpoint,chosen,name}` and `${classes_of_folder:root}`.
+    `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}` and
+    `${pseudo_inputs:posterior}`.
     """
     from omegaconf import OmegaConf
 
@@ -16,6 +17,7 @@ def register_resolvers() -> None:
         warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
     OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
     OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
+    OmegaConf.register_new_resolver("pseudo_inputs", _pseudo_inputs, replace=True)
 
 
 def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
@@ -39,3 +41,8 @@ def _classes_of_folder(root: str | None) -> int:
     from vae_lightning.data.folder import num_classes_of
 
     return num_classes_of(root)
+
+
+def _pseudo_inputs(posterior: str) -> int:
+    """As many as in the paper, but few where every sample is scored under each by inversion."""
+    return 10 if posterior.endswith(".flow.Flow") else 500

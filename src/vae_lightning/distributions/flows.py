@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution, Transform
+from torch.nn.functional import linear
 
 from vae_lightning.distributions.divergence import DrawnWithDensity
 
@@ -63,6 +64,38 @@ def start_near_identity(steps: nn.ModuleList) -> None:
         *_, last = step.modules()
         for parameter in last.parameters():
             parameter.mul_(_NEARLY_NOTHING)
+
+
+def conditioned(steps: nn.ModuleList, context: Tensor) -> Transform:
+    """The autoregressive affine steps of a flow, given a context.
+
+    The same as zuko makes of them, but that a step's first layer is applied to a context once, and
+    not again with each point: where many points share a context, as samples of one posterior do,
+    that is most of the work.
+
+    Args:
+        steps: zuko's, of events (D,) and contexts (F,), each with a hidden layer at least.
+        context: (*batch, F), of the batch of the distribution that is pushed.
+    """
+    return zuko("transforms").ComposedTransform(*[_conditioned(step, context) for step in steps])
+
+
+def _conditioned(step: nn.Module, context: Tensor) -> Transform:
+    if not hasattr(step, "passes"):  # of one dimension, which has no others to look at
+        return step(context)
+    transforms = zuko("transforms")
+    first, *others = step.hyper
+    of_point, of_context = (first.mask * first.weight).tensor_split([-context.shape[-1]], dim=1)
+    shared = linear(context, of_context, first.bias)
+
+    def given(point: Tensor) -> Transform:
+        hidden = linear(point, of_point) + shared
+        for layer in others:
+            hidden = layer(hidden)
+        shift, scale = hidden.unflatten(-1, (-1, 2)).unbind(-1)
+        return transforms.DependentTransform(transforms.MonotonicAffineTransform(shift, scale), 1)
+
+    return transforms.AutoregressiveTransform(given, step.passes)
 
 
 def zuko(module: str) -> ModuleType:

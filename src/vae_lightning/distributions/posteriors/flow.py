@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lightning.checks import all_at_least, at_least
-from vae_lightning.distributions.flows import Pushed, start_near_identity, zuko
+from vae_lightning.distributions.flows import Pushed, conditioned, start_near_identity, zuko
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.posteriors.posterior import Posterior
 
@@ -19,35 +19,45 @@ class Flow(Posterior):
 
     where mu and sigma of a dimension are made from the features and the dimensions of z_{t-1}
     before it, in an order that turns round from step to step. A sample takes one pass and knows its
-    density; the density of any other point takes D passes for each step. At the start the steps
-    are nearly the identity.
+    density; the density of any other point takes D passes for each step, or as many as groups,
+    where the dimensions are parted into a few and look only at the groups before their own: with
+    two, the steps are affine couplings. At the start the steps are nearly the identity.
 
     Args:
         in_features: F, number of features that the encoder gives.
         latent_dim: D, number of latent dimensions.
         transforms: T, number of steps.
         hidden: width of each hidden layer of a step's network.
+        passes: how many groups of dimensions; None for each by itself.
 
     Shape:
         features (..., F); returns a distribution of batch shape (...) and event shape (D,). Its
         `mean` is where the mean of z_0 goes, a central point but not the mean.
 
     Raises:
-        ValueError: `transforms` or a width below 1.
+        ValueError: `transforms` or a width below 1, or `passes` below 2.
         ImportError: zuko is not installed.
 
     References:
         Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", 2016.
+        Dinh, Sohl-Dickstein and Bengio, "Density Estimation Using Real NVP", 2017 (couplings).
     """
 
     space = "plane"
 
     def __init__(
-        self, in_features: int, latent_dim: int, transforms: int, hidden: Sequence[int]
+        self,
+        in_features: int,
+        latent_dim: int,
+        transforms: int,
+        hidden: Sequence[int],
+        passes: int | None,
     ) -> None:
         super().__init__()
         at_least("transforms", transforms, 1)
         all_at_least("hidden", hidden, 1)
+        if passes is not None:
+            at_least("passes", passes, 2)
         self.base = DiagonalNormal(in_features, latent_dim, scale="log_variance")
         # What the flow of that name takes from data to noise, which is fast to score, is taken from
         # noise to latents here, which is fast to sample.
@@ -57,9 +67,10 @@ class Flow(Posterior):
             transforms=transforms,
             hidden_features=hidden,
             activation=nn.ELU,
+            passes=passes,
         )
         self.transform = flow.transform
         start_near_identity(self.transform.transforms)
 
     def forward(self, features: Tensor) -> Distribution:
-        return Pushed(self.base(features), self.transform(features))
+        return Pushed(self.base(features), conditioned(self.transform.transforms, features))
