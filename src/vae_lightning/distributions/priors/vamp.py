@@ -98,8 +98,8 @@ class Vamp(SeesData, Prior):
             warnings.warn(
                 f"model.prior.num_components={len(self.log_weights)}: a posterior that is a flow "
                 "scores each sample under each component by inversion, which is slow: set "
-                f"model.prior.num_components={_FEW}, model.posterior.passes=2 (couplings, which are "
-                "quicker to invert), or model/posterior=diagonal_normal",
+                f"model.prior.num_components={_FEW}, model.posterior.passes=2 (couplings, "
+                "which are quick to invert), or model/posterior=diagonal_normal",
                 stacklevel=2,
             )
         weights = Categorical(logits=self.log_weights, validate_args=False)
