@@ -80,7 +80,7 @@ def conditioned(steps: nn.ModuleList, context: Tensor) -> Transform:
     return zuko("transforms").ComposedTransform(*[_conditioned(step, context) for step in steps])
 
 
-def _conditioned(step: nn.Module, context: Tensor) -> Transform:
+def _conditioned(step: Any, context: Tensor) -> Transform:
     if not hasattr(step, "passes"):  # of one dimension, which has no others to look at
         return step(context)
     transforms = zuko("transforms")
