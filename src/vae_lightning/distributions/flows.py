@@ -81,7 +81,7 @@ def conditioned(steps: nn.ModuleList, context: Tensor) -> Transform:
 
 
 def _conditioned(step: Any, context: Tensor) -> Transform:
-    if not hasattr(step, "passes"):  # of one dimension, which has no others to look at
+    if not isinstance(step, zuko("flows").MaskedAutoregressiveTransform):  # of one dimension
         return step(context)
     transforms = zuko("transforms")
     first, *others = step.hyper
