@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, MultivariateNormal, Normal
 
 from linear_gaussian import grey_images
 from tiny import tiny_vae
@@ -245,6 +245,19 @@ def test_penalty_is_of_squared_differences_from_the_identity() -> None:
     # Each latent has a variance of 0.25 of its own on top.
     assert penalty(trace, "latents", 1.0, 0.0) == pytest.approx(3.25**2 + 0.5**2)
     assert penalty(trace, "latents", 0.0, 1.0) == pytest.approx(2 * 1**2)
+
+
+def test_covariance_of_the_latents_takes_in_that_of_each_posterior() -> None:
+    # Means that are all the same, so that only the posteriors' own covariance is left.
+    matrix = torch.tensor([[1.0, 0.9], [0.9, 1.0]]).double()
+    mean = torch.zeros(4, 2).double()
+    posterior = MultivariateNormal(mean, matrix.expand(4, 2, 2))
+    prior = MultivariateNormal(mean[0], torch.eye(2).double())
+    latent = Latent(posterior.rsample(torch.Size((1,))), posterior, prior)
+    pixels = torch.zeros(1, 4, 1, 1, 1).double()
+    trace = Trace(pixels[0], (latent,), Independent(Normal(pixels, 1.0), 3))
+    _, parts = MomentMatching(1, "latents", 100.0, 10.0)(trace, 0)
+    assert parts["moment_matching"].item() == pytest.approx(10 * 2 * 0.9**2)
 
 
 def test_covariance_of_the_latents_is_that_of_their_samples() -> None:

@@ -47,6 +47,31 @@ def small_model(*overrides: str) -> VAE:
     return composed_model(*SIMPLEX, "model.latent_dim=20", "model.encoder.hidden=[8]", *overrides)
 
 
+# -- how low a temperature can be scored ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("temperature", "right"), [(0.67, True), (0.5, True), (0.1, False)])
+def test_single_precision_scores_what_the_lowest_temperature_allowed_draws(
+    temperature: float, right: bool
+) -> None:
+    logits = torch.zeros(1, 10)
+    logits[0, 0] = 12.0
+    rates = []
+    for dtype in (torch.float32, torch.float64):
+        torch.manual_seed(0)
+        q = CategoricalVariables(logits.to(dtype), temperature)
+        z, log_q = q.rsample_and_log_prob(torch.Size((20_000,)))
+        p = CategoricalVariables(torch.zeros(1, 10, dtype=dtype), temperature)
+        rates.append((log_q - p.log_prob(z)).double().mean().item())
+    assert (abs(rates[0] - rates[1]) < 0.1) is right
+    posterior = RelaxedCategorical(4, 20, 10, temperature)
+    if right:
+        posterior.check_scored("anything")
+    else:
+        with pytest.raises(ValueError, match=r"choose model\.posterior\.temperature=0\.5"):
+            posterior.check_scored("anything")
+
+
 # -- one-hot --------------------------------------------------------------------------------------
 
 

@@ -78,7 +78,8 @@ REFUSED = {
     for objective in options("objective")
     if (objective == "total_correlation" and (posterior, prior) not in FACTORISED)
     or (objective == "autoencoder" and (posterior != "deterministic" or prior not in UNLEARNED))
-    or (objective == "mmd" and prior not in UNLEARNED)
+    or (objective in ("mmd", "capacity") and prior not in UNLEARNED)
+    or (objective == "moment_matching" and posterior == "flow")
     or (posterior == "deterministic" and objective not in ("autoencoder", "mmd"))
 }
 

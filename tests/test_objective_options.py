@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from linear_gaussian import grey_images, linear_gaussian, with_wrong_posterior
-from tiny import head, options, tiny_vae
+from tiny import composed_model, head, options, tiny_vae
 from vae_lightning.compatibility import check_together
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.distributions.point_mass import PointMass
@@ -167,6 +167,117 @@ def test_codes_without_noise_go_with_objectives_that_ask_for_no_bound(option: st
 def test_autoencoder_refuses_a_posterior_with_noise() -> None:
     with pytest.raises(ConfigError, match="choose model/posterior=deterministic"):
         check_together(tiny_vae(), configured("autoencoder"))
+
+
+def test_codes_without_noise_give_no_bound_on_the_evidence() -> None:
+    with pytest.raises(ValueError, match="no bound"):
+        of_codes().log_likelihood(grey_images(dtype=torch.float32), 2)
+
+
+def test_codes_of_several_layers_are_told_of_nothing_that_refuses_them_too() -> None:
+    model = composed_model("model=hierarchical", "model/posterior=deterministic", "data.size=4")
+    with pytest.raises(ConfigError, match=r"choose another model/posterior$"):
+        check_together(model, configured("elbo"))
+
+
+# -- what no trace shows --------------------------------------------------------------------------
+
+CATEGORIES = (
+    "model/posterior=relaxed_categorical",
+    "model/prior=uniform_categorical",
+    "model.posterior.temperature=0.1",
+)
+CODEBOOK = ("model=vector_quantized", "data.size=28")
+WEIGHTED = "objective=importance_weighted"
+DREG = (WEIGHTED, "objective.gradient=dreg")
+# A command line, what its refusal says, and each choice that the refusal offers.
+MEANINGLESS = [
+    (
+        ["model.decoder.batch_norm=true", *DREG],
+        "gradient=dreg does not go with a decoder that is batch-normalised",
+        [["model.decoder.batch_norm=false"], ["objective.gradient=standard"]],
+    ),
+    (
+        ["model.decoder.batch_norm=true", WEIGHTED, "objective.encoder_groups=5"],
+        "encoder_groups does not go",
+        [["model.decoder.batch_norm=false"], ["objective.encoder_groups=null"]],
+    ),
+    (
+        ["model/likelihood=normal_learned", "model.likelihood.scale=optimal", WEIGHTED],
+        "scale=optimal fits samples that count alike",
+        [["model.likelihood.scale=learned"], ["objective=elbo"], ["objective.groups=5"]],
+    ),
+    (
+        [*CATEGORIES, WEIGHTED],
+        "importance weights cannot score samples of temperature=0.1",
+        [["model.posterior.temperature=0.5"], ["objective=elbo"]],
+    ),
+    (
+        [*CATEGORIES, "model/prior=vamp"],
+        "a prior made of posteriors cannot score samples of temperature=0.1",
+        [["model.posterior.temperature=0.5"], ["model/prior=uniform_categorical"]],
+    ),
+    (
+        [*CATEGORIES[:2], "model/prior=vamp", "objective=mmd", "objective.rate_weight=1"],
+        "compares relaxed samples, which this prior has none of",
+        [["model/prior=uniform_categorical"]],
+    ),
+    (
+        [*CODEBOOK, "objective=mmd", "objective.rate_weight=1"],
+        "the maximum mean discrepancy needs vectors, not codes",
+        [["objective=elbo"]],
+    ),
+    (
+        [*CODEBOOK, "objective=moment_matching"],
+        "moment matching needs vectors, not codes",
+        [["objective=elbo"]],
+    ),
+    (
+        ["objective=capacity", "model/prior=mixture"],
+        "a capacity would spoil a prior that is learned",
+        [["model/prior=standard_normal"], ["objective=elbo"]],
+    ),
+    (
+        ["objective=capacity", "model=hierarchical"],
+        "a capacity would spoil a prior that is learned",
+        [["objective=elbo"]],
+    ),
+    (
+        ["model=hierarchical", "model/posterior@model.conditional=deterministic"],
+        "a deterministic conditional has no density",
+        [["model/posterior@model.conditional=diagonal_normal"]],
+    ),
+    (
+        ["model=hierarchical", "model/posterior@model.conditional=von_mises_fisher"],
+        "latents on the sphere do not fit",
+        [],
+    ),
+    (
+        ["objective=moment_matching", "model/posterior=flow"],
+        "moment matching needs a posterior whose mean and variance are known",
+        [["model/posterior=diagonal_normal"]],
+    ),
+]
+
+
+def check_of(*overrides: str) -> None:
+    small = ["data.size=4", "paths.run_dir=unused"]
+    config = compose("train", [*small, *overrides])
+    model = composed_model(*small, *overrides)
+    check_together(model, instantiate(to_container(config.objective), "objective"))
+
+
+@pytest.mark.parametrize(("overrides", "message", "choices"), MEANINGLESS)
+def test_what_would_be_silently_wrong_is_refused_and_what_is_offered_instead_works(
+    overrides: list[str], message: str, choices: list[list[str]]
+) -> None:
+    with pytest.raises(ConfigError, match=message) as refusal:
+        check_of(*overrides)
+    assert "\n" not in str(refusal.value)
+    for choice in choices:
+        objectives = [one for one in choice if one.startswith("objective=")]
+        kept = [one for one in overrides if not (objectives and one.startswith("objective"))]
+        check_of(*kept, *choice)
 
 
 def test_a_model_of_codes_is_reported_to_have_no_bound() -> None:

@@ -363,6 +363,16 @@ def test_a_prior_elsewhere_than_the_posterior_is_refused(option: str, choice: st
         composed_model(option)
 
 
+def test_images_are_decoded_from_points_on_the_sphere() -> None:
+    torch.manual_seed(0)
+    model = composed_model("experiment=hyperspherical", "paths.run_dir=unused")
+    images = torch.rand(5, 1, 28, 28)
+    latents, within = model.latent_means(images), model.encode(images).mean
+    torch.testing.assert_close(latents.norm(dim=-1), torch.ones(5))
+    assert (within.norm(dim=-1) < 0.9).all()
+    torch.testing.assert_close(latents * within.norm(dim=-1, keepdim=True), within)
+
+
 def test_the_experiment_is_on_the_sphere() -> None:
     model = composed_model("experiment=hyperspherical")
     assert model.posterior.space == model.prior.space == "sphere"

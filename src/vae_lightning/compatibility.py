@@ -61,6 +61,7 @@ def check_together(model: Model, objective: Objective) -> None:
         with fixed_noise(0, torch.device("cpu")):
             images = torch.rand(4, *model.image_shape)
             labels = model.each_class_in_turn(4, images.device)
+            objective.check_model(model)
             objective(model(images, objective.num_samples, labels), 0)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(" ".join(str(error).split())) from error

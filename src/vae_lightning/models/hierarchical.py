@@ -13,6 +13,7 @@ from vae_lightning.distributions.dependent import DependsOnSample
 from vae_lightning.distributions.divergence import draw
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.normal_product import product_of_normals
+from vae_lightning.distributions.posteriors.deterministic import Deterministic
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
@@ -64,8 +65,8 @@ class HierarchicalVAE(Model):
 
     Raises:
         ValueError: fewer than two layers, a size below 1, a ladder of other than diagonal normals,
-            latents that do not live in the plane, or a top prior made of posteriors of the top
-            layer where these have no density, which is so bottom up.
+            latents that do not live in the plane, a conditional without density, or a top prior
+            made of posteriors of the top layer where these have no density, which is so bottom up.
 
     References:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
@@ -138,12 +139,18 @@ class HierarchicalVAE(Model):
                 "inference=ladder multiplies normal densities: choose "
                 "model/posterior=diagonal_normal, or inference=top_down or bottom_up"
             )
-        if any(head.space != "plane" for head in heads):
+        for head in heads:
+            if head.space != "plane":
+                raise ValueError(
+                    f"latents on the {head.space} do not fit the layers between, which are on the "
+                    "plane: choose model/posterior=diagonal_normal, or use model=vae"
+                )
+        if any(isinstance(head, Deterministic) for head in self.conditionals):
             raise ValueError(
-                f"latents on the {heads[0].space} do not fit the layers between, which "
-                "are on the plane: choose model/posterior=diagonal_normal, or use model=vae"
+                "a deterministic conditional has no density, so that there is no rate: choose "
+                "model/posterior@model.conditional=diagonal_normal"
             )
-        self.check_prior(self.prior, heads[0].space)
+        self.check_prior(self.prior, heads[0])
         if self.inference == "bottom_up" and self.prior.space is None:
             raise ValueError(
                 "inference=bottom_up has no density of the top layer given an image, which this "

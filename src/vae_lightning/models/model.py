@@ -5,12 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from vae_lightning.checks import at_least
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
+from vae_lightning.distributions.point_mass import PointMass
+from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
 from vae_lightning.distributions.spaces import Path, Space, between, check_same_space
 from vae_lightning.models.conditional import Conditional
@@ -30,13 +32,15 @@ class Model(Conditional, ABC):
         num_classes: how many classes of images it tells apart; None where it needs no labels.
 
     Attributes:
-        likelihood: the head that makes p(x|z).
+        decoder: the network from latents to features.
+        likelihood: the head that makes p(x|z) of them.
         latent_space: where its latents live.
 
     Raises:
         ValueError: an image shape that is not three sizes of at least 1, or no classes.
     """
 
+    decoder: nn.Module
     likelihood: Likelihood
     latent_space: Space
 
@@ -248,7 +252,8 @@ class Model(Conditional, ABC):
             x (B, C, H, W) in [0, 1]; labels int64 (B,); returns float64 (B,).
 
         Raises:
-            ValueError: no samples, or what is not images of this model, or not a class for each.
+            ValueError: no samples, what is not images of this model, or not a class for each, or a
+                deterministic posterior, which gives no bound.
 
         References:
             Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
@@ -259,23 +264,28 @@ class Model(Conditional, ABC):
         total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         with noise_of(generator, self.device):
             for start in range(0, num_samples, block):
-                weights = self(x, min(block, num_samples - start), labels).log_weight  # (K, B)
-                total = torch.logaddexp(total, weights.double().logsumexp(0))
+                trace = self(x, min(block, num_samples - start), labels)
+                if any(isinstance(latent.posterior, PointMass) for latent in trace.latents):
+                    raise ValueError("a deterministic posterior gives no bound on log p(x)")
+                total = torch.logaddexp(total, trace.log_weight.double().logsumexp(0))  # (B,)
         return total - math.log(num_samples)
 
-    def check_prior(self, prior: Prior, posterior: Space) -> None:
+    def check_prior(self, prior: Prior, posterior: Posterior) -> None:
         """Check that a prior is where the posteriors are, and can be made by what is there so far.
 
         Args:
             prior: the model's own; to be checked before the decoder is made.
-            posterior: the space of the posteriors.
+            posterior: the head whose posteriors it is compared with.
 
         Raises:
             ValueError: it is elsewhere, or is made of images of its own, which would be among those
-                that batch normalisation takes for data.
+                that batch normalisation takes for data, or of posteriors that cannot be scored.
         """
-        check_same_space(posterior, prior.space)
-        if prior.space is None and any(isinstance(part, BatchNorm) for part in self.modules()):
+        check_same_space(posterior.space, prior.space)
+        if prior.space is not None:
+            return
+        posterior.check_scored("a prior made of posteriors")
+        if any(isinstance(part, BatchNorm) for part in self.modules()):
             raise ValueError(
                 "batch_norm=true would take this prior's own images for data: choose "
                 "model.encoder.batch_norm=false (and model.inner.batch_norm=false, of several "

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
 from vae_lightning.checks import at_least
 from vae_lightning.distributions.divergence import draw
@@ -66,7 +67,7 @@ class VAE(Model):
         self.encoder = encoder(image_shape=self.seen_shape)
         self.posterior = posterior(in_features=self.encoder.out_features, latent_dim=latent_dim)
         self.prior = prior(latent_dim=latent_dim)
-        self.check_prior(self.prior, self.posterior.space)
+        self.check_prior(self.prior, self.posterior)
         self.latent_space = self.posterior.space
         self.decoder = decoder(latent_dim=latent_dim + (num_classes or 0))
         self.likelihood = likelihood(
@@ -100,7 +101,9 @@ class VAE(Model):
 
     @torch.no_grad()
     def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.encode(x, labels).mean
+        mean = self.encode(x, labels).mean
+        # The mean of points on a sphere lies within; where they are is its direction.
+        return F.normalize(mean, dim=-1) if self.latent_space == "sphere" else mean
 
     @torch.no_grad()
     def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:

@@ -59,7 +59,7 @@ class Autoencoder(Objective):
                 "the regularised autoencoder has codes without noise: choose "
                 "model/posterior=deterministic, or objective=elbo"
             )
-        require_fixed_prior(latent, "an autoencoder")
+        require_fixed_prior(latent, "an autoencoder does not train")
         loss = trace.distortion.mean()
         loss = loss + self.latent_weight / 2 * latent.z.square().sum(-1).mean()
         if self.decoder_penalty == "none" or not latent.z.requires_grad:

@@ -5,7 +5,7 @@ from torch import Tensor
 from vae_lightning.checks import at_least
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import require_density
+from vae_lightning.objectives.requirements import require_density, require_fixed_prior
 from vae_lightning.objectives.schedules import Schedule
 
 
@@ -41,5 +41,8 @@ class Capacity(Objective):
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         require_density(trace)
+        for latent in trace.latents:
+            # Below its capacity the rate is driven up, by making such a prior worse.
+            require_fixed_prior(latent, "a capacity would spoil", ", or objective=elbo")
         missing = (trace.rate.mean() - self.capacity * self.schedule.at(step)).abs()
         return trace.distortion.mean() + self.gamma * missing, {}

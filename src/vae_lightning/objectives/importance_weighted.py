@@ -7,7 +7,11 @@ import torch
 from torch import Tensor
 
 from vae_lightning.checks import at_least
+from vae_lightning.distributions.likelihoods.normal_learned import NormalLearned
+from vae_lightning.distributions.posteriors.posterior import Posterior
+from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
+from vae_lightning.networks.layers import BatchNorm
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.requirements import require_density, single_layer
 from vae_lightning.objectives.schedules import Schedule
@@ -97,15 +101,37 @@ class ImportanceWeighted(Objective):
         self.elbo_weight = elbo_weight
         self.schedule = schedule
 
+    def check_model(self, model: Model) -> None:
+        for part in model.modules():
+            if isinstance(part, Posterior):
+                part.check_scored("importance weights")
+        if self._scaling_setting() and any(
+            isinstance(part, BatchNorm) for part in model.decoder.modules()
+        ):
+            # A sample reaches the losses of others, whose shares its gradient must not have.
+            raise ValueError(
+                f"{self._scaling_setting()} does not go with a decoder that is batch-normalised: "
+                "choose model.decoder.batch_norm=false, or gradient=standard and "
+                "encoder_groups=null"
+            )
+        if (
+            isinstance(model.likelihood, NormalLearned)
+            and model.likelihood.scale == "optimal"
+            and self.num_samples > self.groups
+        ):
+            raise ValueError(
+                "scale=optimal fits samples that count alike, which importance-weighted ones do "
+                "not: choose model.likelihood.scale=learned, or objective=elbo"
+            )
+
     def samples_at(self, step: int) -> int:
         unit = math.lcm(self.groups, self.encoder_groups)
         return unit * max(1, round(self.schedule.at(step) * self.num_samples / unit))
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         require_density(trace)
-        if self.gradient == "standard" and self.encoder_groups == self.groups:
+        if not (purpose := self._scaling_setting()):
             return -self._bound(trace.log_weight).mean(), {}
-        purpose = f"gradient={self.gradient}" if self.gradient != "standard" else "encoder_groups"
         latent = single_layer(trace, purpose)
         if trace.auxiliary:
             # What is done to the gradient of z would be done to theirs.
@@ -114,6 +140,12 @@ class ImportanceWeighted(Objective):
                 "set gradient=standard and encoder_groups=null"
             )
         return self._by_shares(trace, latent), {}
+
+    def _scaling_setting(self) -> str:
+        """The setting for which the gradient of each sample is scaled; none if it is not."""
+        if self.gradient != "standard":
+            return f"gradient={self.gradient}"
+        return "encoder_groups" if self.encoder_groups != self.groups else ""
 
     def _bound(self, log_weight: Tensor) -> Tensor:
         """The bound for each image, (B,), of log-weights (K, B)."""

@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import Tensor
+from torch import Size, Tensor
+from torch.distributions import Distribution
 
 from vae_lightning.checks import at_least, positive
-from vae_lightning.models.trace import Trace
+from vae_lightning.distributions.categorical import CategoricalVariables
+from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import require_density, require_fixed_prior, single_layer
+from vae_lightning.objectives.requirements import (
+    require_density,
+    require_fixed_prior,
+    require_vectors,
+    single_layer,
+)
 
 Kernel = Literal["inverse_multiquadratic", "rbf"]
 
@@ -68,18 +75,33 @@ class MMD(Objective):
         if not self.mmd_weight:
             return loss, {}
         latent = single_layer(trace, "the maximum mean discrepancy")
+        require_vectors(latent, "the maximum mean discrepancy")
         if not self.rate_weight:
             require_fixed_prior(
-                latent, "the maximum mean discrepancy alone", ", or objective.rate_weight=0.5"
+                latent,
+                "the maximum mean discrepancy alone does not train",
+                ", or objective.rate_weight=0.5",
             )
         z = latent.z.flatten(2)  # (K, B, D)
         # A prior of each image's own is drawn from once for each, as the posteriors are.
         count = z.shape[:1] if latent.prior.batch_shape else z.shape[:2]
-        # A relaxed prior is only relaxed in samples that gradients pass through.
-        prior = latent.prior
-        drawn = (prior.rsample if prior.has_rsample else prior.sample)(count).flatten(2)
+        drawn = _drawn(latent, Size(count)).flatten(2)
         mmd = squared_mmd(z, drawn, self.kernel, self.scales).mean()
         return loss + self.mmd_weight * mmd, {"mmd": mmd.detach()}
+
+
+def _drawn(latent: Latent, count: Size) -> Tensor:
+    """Samples of the prior, in the form in which those of the posterior come."""
+    prior: Distribution = latent.prior
+    if prior.has_rsample:
+        return prior.rsample(count)
+    if isinstance(latent.posterior, CategoricalVariables):
+        # Relaxed in samples that gradients pass through, and one-hot in the others.
+        raise ValueError(
+            "the maximum mean discrepancy compares relaxed samples, which this prior has none of: "
+            "choose model/prior=uniform_categorical"
+        )
+    return prior.sample(count)
 
 
 def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel, scales: Sequence[float]) -> Tensor:

@@ -4,11 +4,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, MultivariateNormal
 
 from vae_lightning.checks import at_least
+from vae_lightning.distributions.flows import Pushed
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import require_density, single_layer
+from vae_lightning.objectives.requirements import require_density, require_vectors, single_layer
 
 
 class MomentMatching(Objective):
@@ -19,10 +21,10 @@ class MomentMatching(Objective):
 
     where :math:`\Sigma` is the covariance of the posterior means (DIP-VAE-I), or of the aggregate
     posterior (DIP-VAE-II), which by the law of total variance is that of the means plus the mean of
-    the posterior variances:
+    the posterior covariances:
 
     .. math:: \mathrm{Cov}_{q(z)}[z] = \mathrm{Cov}_x[\mu(x)]
-              + \mathbb{E}_x[\operatorname{diag} \sigma^2(x)]
+              + \mathbb{E}_x[\mathrm{Cov}_{q(z|x)}[z]]
 
     The batch is taken for the whole, so sums over it are divided by B. With both weights at 0 this
     is the ELBO.
@@ -57,11 +59,15 @@ class MomentMatching(Objective):
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         require_density(trace)
-        posterior = single_layer(trace, "moment matching").posterior
+        latent = single_layer(trace, "moment matching")
+        require_vectors(latent, "moment matching")
+        posterior = latent.posterior
         try:
-            covariance = covariance_over_images(posterior.mean.flatten(1))
+            if isinstance(posterior, Pushed):
+                raise NotImplementedError
+            covariance = covariance_over_images(posterior.mean)
             if self.covariance_of == "latents":
-                covariance = covariance + posterior.variance.flatten(1).mean(0).diag()
+                covariance = covariance + _mean_covariance(posterior)
         except NotImplementedError as error:
             raise ValueError(
                 "moment matching needs a posterior whose mean and variance are known: choose "
@@ -72,6 +78,13 @@ class MomentMatching(Objective):
         spread = (diagonal - 1).square().sum()
         penalty = self.diagonal_weight * spread + self.off_diagonal_weight * off_diagonal
         return penalty - trace.elbo.mean(), {"moment_matching": penalty.detach()}
+
+
+def _mean_covariance(posterior: Distribution) -> Tensor:
+    """The covariance of each image's posterior, averaged over the images, (D, D)."""
+    if isinstance(posterior, MultivariateNormal):
+        return posterior.covariance_matrix.mean(0)
+    return posterior.variance.mean(0).diag()
 
 
 def covariance_over_images(vectors: Tensor) -> Tensor:

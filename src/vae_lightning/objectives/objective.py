@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from vae_lightning.checks import at_least
+from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Trace
 
 
@@ -22,6 +23,13 @@ class Objective(nn.Module, ABC):
         super().__init__()
         at_least("num_samples", num_samples, 1)
         self.num_samples = num_samples
+
+    def check_model(self, model: Model) -> None:
+        """Refuse a model of which this has no meaning, where no trace shows that it has none.
+
+        Raises:
+            ValueError: it is such a model; the message says what would do.
+        """
 
     def samples_at(self, step: int) -> int:
         """How many posterior samples a step of training takes; validation takes `num_samples`."""

@@ -14,10 +14,10 @@ def require_density(trace: Trace) -> None:
         ValueError: one is a point mass.
     """
     if any(isinstance(latent.posterior, PointMass) for latent in trace.latents):
+        without = "objective=autoencoder, objective=mmd with objective.rate_weight=0, or another "
         raise ValueError(
             "a deterministic posterior has no density, so that there is no bound on log p(x): "
-            "choose objective=autoencoder, objective=mmd with objective.rate_weight=0, or another "
-            "model/posterior"
+            f"choose {without if len(trace.latents) == 1 else 'another '}model/posterior"
         )
 
 
@@ -26,7 +26,7 @@ def require_fixed_prior(latent: Latent, purpose: str, instead: str = "") -> None
 
     Args:
         latent: the layer.
-        purpose: what does not teach it, as the beginning of a sentence.
+        purpose: what would not teach it, as the beginning of a sentence, and the verb.
         instead: a setting that would teach it.
 
     Raises:
@@ -34,9 +34,22 @@ def require_fixed_prior(latent: Latent, purpose: str, instead: str = "") -> None
     """
     if latent.prior.log_prob(latent.z.detach()).requires_grad:
         raise ValueError(
-            f"{purpose} does not train a prior that is learned: "
-            f"choose model/prior=standard_normal{instead}"
+            f"{purpose} a prior that is learned: choose model/prior=standard_normal{instead}"
         )
+
+
+def require_vectors(latent: Latent, purpose: str) -> None:
+    """Check that latents are vectors, and not the codes of a codebook.
+
+    Args:
+        latent: the layer.
+        purpose: what compares them, as the beginning of a sentence.
+
+    Raises:
+        ValueError: they are codes, whose numbers mean nothing.
+    """
+    if not latent.z.is_floating_point():
+        raise ValueError(f"{purpose} needs vectors, not codes: choose model=vae, or objective=elbo")
 
 
 def single_layer(trace: Trace, purpose: str) -> Latent:

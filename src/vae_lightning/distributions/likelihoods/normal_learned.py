@@ -19,8 +19,8 @@ class NormalLearned(Likelihood):
     .. math:: \log p(x|z) = -\sum_i \frac{(x_i - \mu_i(z))^2}{2 s^2} - \log (s \sqrt{2 \pi})
 
     The scale weighs the errors against the rate, so that no beta needs to be tuned. It is either
-    `learned`, as a parameter, or `optimal`: in training mode the maximiser of a batch's
-    log-likelihood,
+    `learned`, as a parameter, or `optimal`: in training mode the maximiser of a batch's mean
+    log-likelihood, with each sample of z counting alike,
 
     .. math:: s^2 = \frac{1}{K B P} \sum_{k, b, i} (x_{b i} - \mu_i(z_{k b}))^2,
 
@@ -122,7 +122,7 @@ class _FittedNormalImage(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         squared_error = (value - self.mean).square().mean((-3, -2, -1))  # (K, B)
-        # No gradient through the optimum: there its derivative is zero.
+        # No gradient through the optimum: the derivative of the mean over samples is zero there.
         optimal = squared_error.detach().mean()
         self._likelihood.observe(optimal)
         variance = self._likelihood.limited(optimal)

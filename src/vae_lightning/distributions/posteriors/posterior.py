@@ -24,3 +24,13 @@ class Posterior(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
         """Infer q(z|x)."""
+
+    def check_scored(self, purpose: str) -> None:
+        """Check that samples can be scored, which a rate without a closed form needs.
+
+        Args:
+            purpose: what scores them, as the beginning of a sentence.
+
+        Raises:
+            ValueError: numbers are too coarse for the densities that training asks for.
+        """

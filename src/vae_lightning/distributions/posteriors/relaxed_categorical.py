@@ -8,6 +8,9 @@ from vae_lightning.checks import positive
 from vae_lightning.distributions.categorical import CategoricalVariables, variables_of
 from vae_lightning.distributions.posteriors.posterior import Posterior
 
+# Below it, weights that float32 cannot hold are drawn often, and their logarithms are wrong.
+_LEAST_SCORED = 0.5
+
 
 class RelaxedCategorical(Posterior):
     r"""Independent categorical variables, whose logits are linear in the features.
@@ -48,6 +51,14 @@ class RelaxedCategorical(Posterior):
         self.shape = (variables_of(latent_dim, categories), categories)
         self.temperature = temperature
         self.head = nn.Linear(in_features, latent_dim)
+
+    def check_scored(self, purpose: str) -> None:
+        if self.temperature < _LEAST_SCORED:
+            raise ValueError(
+                f"{purpose} cannot score samples of temperature={self.temperature}, whose weights "
+                f"are too small for float32: choose model.posterior.temperature={_LEAST_SCORED} or "
+                "more, or objective=elbo with model/prior=uniform_categorical"
+            )
 
     def forward(self, features: Tensor) -> Distribution:
         logits = self.head(features).unflatten(-1, self.shape)  # (..., V, C)
