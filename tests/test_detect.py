@@ -289,6 +289,70 @@ def test_another_data_set_is_set_against_the_test_split(
     assert [row["label"] for row in rows[:3]] == ["anomaly"] * 3
 
 
+@pytest.fixture(scope="module")
+def on_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained on a flat folder of grey digits, which has no classes; beside the folder."""
+    cwd = tmp_path_factory.mktemp("flat")
+    (cwd / "mine").mkdir()
+    images, _ = Digits().load(Path(), train=True)
+    for place, image in enumerate(images[:60]):
+        Image.fromarray(image[0].numpy()).save(cwd / "mine" / f"{place:02d}.png")
+    process = run_python(
+        "-m", "vae_lightning.train", "data=image_folder", "data.root=mine", "data.size=8",
+        "data.channels=1", "trainer=cpu", "trainer.max_epochs=1", "callbacks=minimal",
+        "logger=none", "hydra.run.dir=run", cwd=cwd,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    return cwd
+
+
+def test_the_test_split_of_a_folder_without_classes_is_ranked(
+    call: Call, on_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(on_folder)
+    outcome = call("ckpt_path=run", QUICK, "detect.false_positive_rate=0.2", "output_dir=alone")
+    assert outcome.status == 0, outcome.err
+    rows = listed(Path("alone"))
+    assert len(rows) == 6
+    assert "class" not in rows[0]
+
+
+def test_another_data_set_is_not_looked_for_in_a_folder_of_the_user_s_own(
+    call: Call, on_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(on_folder)
+    monkeypatch.setenv("VAE_LIGHTNING_DATA", str(on_folder / "downloads"))
+    write_fake_mnist(on_folder / "downloads")
+    quick = (QUICK, "detect.false_positive_rate=0.2")
+    outcome = call("ckpt_path=run", *quick, "against=mnist", "output_dir=beside")
+    assert outcome.status == 0, outcome.err
+    shown = {row["label"]: row["class"] for row in listed(Path("beside"))}
+    assert shown["normal"] == "image_folder"
+    assert shown["anomaly"] in "0123456789"
+    assert all(path.suffix == ".png" for path in Path("mine").iterdir())
+    refused = call("ckpt_path=run", *quick, "against=image_folder", "output_dir=other")
+    assert refused.status == 1
+    assert "set input to a folder of images" in refused.err
+
+
+def test_files_of_a_folder_that_cannot_be_read_are_named_and_passed_over(
+    call: Call, run: Path
+) -> None:
+    Path("own").mkdir()
+    for name, image in zip("abc", planted(run), strict=True):
+        Image.fromarray(image[0].numpy()).save(f"own/{name}.png")
+    Path("own/broken.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="left out: own/broken.png is not an image"):
+        outcome = call(f"ckpt_path={run}", QUICK, "input=own", "output_dir=out")
+    assert outcome.status == 0, outcome.err
+    assert sorted(row["name"] for row in listed(Path("out"))) == ["a.png", "b.png", "c.png"]
+    for name in "abc":
+        Path(f"own/{name}.png").unlink()
+    outcome = call(f"ckpt_path={run}", QUICK, "input=own", "output_dir=none")
+    assert outcome.status == 1
+    assert "own/broken.png is not an image that can be read" in outcome.err
+
+
 def test_a_sweep_becomes_a_table_over_classes_and_seeds(call: Call, sweep: Path) -> None:
     score = "detect.score=[reconstruction_probability,reconstruction]"
     outcome = call(f"ckpt_path={sweep}", QUICK, score, "output_dir=out")

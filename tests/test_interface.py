@@ -253,6 +253,7 @@ def test_a_temperature_without_meaning_is_refused(
         (torch.zeros(1, 8, 8), r"images of shape \(1, 8, 8\)"),
         (torch.zeros(0, 1, 8, 8), r"images of shape \(0, 1, 8, 8\)"),
         (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "images of torch.uint8: give floats"),
+        (torch.zeros(2, 1, 8, 8).double(), "of torch.float64: this model takes torch.float32"),
         (torch.full((2, 1, 8, 8), 255.0), "images from 255 to 255: the values must be in"),
         (torch.full((2, 1, 8, 8), float("nan")), "images from nan to nan"),
     ],
@@ -267,6 +268,12 @@ def test_what_is_not_images_of_the_model_is_refused(images: Tensor, message: str
     for a, b in ((images, good), (good, images)):
         with pytest.raises(ValueError, match=message):
             model.interpolate(a, b, 2)
+
+
+def test_a_path_that_is_none_is_told_those_that_there_are() -> None:
+    x = torch.zeros(2, 1, 8, 8)
+    with pytest.raises(ValueError, match="path=round is none: choose path=linear or path=spheri"):
+        model_of("posterior diagonal_normal").interpolate(x, x, 2, path="round")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

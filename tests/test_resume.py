@@ -439,14 +439,71 @@ def test_a_resumed_run_tells_which_settings_are_not_those_of_before(
     (line,) = re.findall("^goes on .*$", call_train(*same).out, re.MULTILINE)
     assert line == f"goes on from {checkpoint}, with the same settings"
     other = ("trainer.max_epochs=3", "optimizer.lr=0.01", "data.binarize=dynamic")
-    (line,) = re.findall("^goes on .*$", call_train(*same, *other).out, re.MULTILINE)
+    # The first one's folder is named by the same second.
+    out = call_train(*same, *other, "task_name=other").out
+    (line,) = re.findall("^goes on .*$", out, re.MULTILINE)
     before = ("trainer.max_epochs=3 (was 2)", "optimizer.lr=0.01 (was 0.001)")
     for setting in (*before, "data.binarize=dynamic (was none)"):
         assert setting in line
     assert line.count("(was ") == 3
 
 
+def test_a_folder_is_gone_on_from_where_it_stopped_and_tested_where_it_was_best(
+    tmp_path: Path, straight: Straight
+) -> None:
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    for name in ("best.ckpt", "last.ckpt"):
+        (folder / "checkpoints" / name).write_bytes(checkpoint_of(straight[0]).read_bytes())
+    config = to_container(compose("train", [*SMALL, "paths.run_dir=x", f"ckpt_path={folder}"]))
+    assert train.given(config) == folder / "checkpoints" / "last.ckpt"
+    assert train.given(config | {"train": False}) == folder / "checkpoints" / "best.ckpt"
+    (folder / "checkpoints" / "last.ckpt").unlink()
+    assert train.given(config) == folder / "checkpoints" / "best.ckpt"
+
+
+def test_a_test_without_training_tells_which_data_are_not_those_of_before(
+    call_train: Callable[..., Outcome], finished_run: FinishedRun
+) -> None:
+    same = (*DIGITS, *MINIMAL, "train=false", f"ckpt_path={finished_run.folder}")
+    size = "data.eval_batch_size=100"
+    best = best_of(finished_run.folder)
+    assert f"tests {best}, with the same data\n" in call_train(*same, size).out
+    out = call_train(*same, size, "data.binarize=fixed", "optimizer.lr=0.5").out
+    assert f"tests {best}, with data.binarize=fixed (was none)\n" in out
+
+
 # -- what is refused ------------------------------------------------------------------------------
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(
+    call_train: Callable[..., Outcome], finished_run: FinishedRun
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished_run.folder.rglob("*")}
+    outcome = call_train(*DIGITS, *MINIMAL, f"hydra.run.dir={finished_run.folder}")
+    assert outcome.status == 1
+    (line,) = outcome.err.splitlines()
+    assert line.endswith("holds a run already, which this one would overwrite")
+    assert {path: path.stat().st_mtime_ns for path in finished_run.folder.rglob("*")} == before
+
+
+def test_an_evaluation_without_a_checkpoint_is_refused_before_training(
+    call_train: Callable[..., Outcome],
+) -> None:
+    outcome = call_train(*DIGITS, "callbacks=progress_bar", "evaluate=true")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: evaluate=true needs a checkpoint")
+
+
+def test_a_run_that_was_never_validated_is_tested_as_it_ended(
+    call_train: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    outcome = call_train(
+        *DIGITS, "callbacks=checkpoint", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=5"
+    )
+    assert outcome.status == 0, outcome.err
+    (folder,) = (tmp_path / "outputs" / "train" / "runs").iterdir()
+    assert read_metrics(folder)["checkpoint"] == str(checkpoint_of(folder))
 
 
 @pytest.mark.parametrize("override", ["model.latent_dim=5", "model/likelihood=normal"])

@@ -1,7 +1,7 @@
 """What a checkpoint holds, and how a model is rebuilt from one without running code from it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -18,18 +18,23 @@ _BEFORE: dict[str, dict[str, Any]] = {
 }
 
 
-def find(path: str | Path) -> Path:
-    """The checkpoint file that a path means: the file itself, or the best one of a run's folder.
+def find(path: str | Path, first: Literal["best", "last"] = "best") -> Path:
+    """The checkpoint file that a path means: the file itself, or one of a run's folder.
+
+    Args:
+        path: of the file or folder.
+        first: which one of a folder; the other where that is missing.
 
     Raises:
         CheckpointError: there is none.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_file():
         return path
     if not path.exists():
         raise CheckpointError(f"{path} does not exist")
-    for name in ("best.ckpt", "last.ckpt"):
+    names = ["best.ckpt", "last.ckpt"]
+    for name in names if first == "best" else reversed(names):
         for folder in (path, path / "checkpoints"):
             if (folder / name).is_file():
                 return folder / name

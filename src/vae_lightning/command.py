@@ -157,6 +157,8 @@ def _checked(
         if sweep and "trainer" in plain:
             _check_one_process(plain)
         _check_writable(folder, _folder_setting(plain))
+        if plain.get("train"):
+            _check_unused(folder)
         fallback = plain.get("data_fallback")
         if fallback and (problem := _data_problem(plain)):
             if choice == fallback:
@@ -193,6 +195,12 @@ def _check_writable(folder: Path, setting: str) -> None:
         raise ConfigError(
             f"the folder {folder} cannot be made: {error.strerror}: set {setting} to where one can"
         ) from error
+
+
+def _check_unused(folder: Path) -> None:
+    """Refuse to train into the folder of another run."""
+    if (folder / "metrics.json").exists() or any(folder.glob("checkpoints/*.ckpt")):
+        raise ConfigError(f"{folder} holds a run already, which this one would overwrite")
 
 
 def _replaced(overrides: list[str], choice: str, fallback: str) -> list[str]:

@@ -63,18 +63,20 @@ def introduce(run: "Run") -> None:
 
 
 def go_on(run: "Run", checkpoint: Path, config: dict[str, Any]) -> None:
-    """Print what training goes on from, and which settings are not those of the run before."""
+    """Print what training goes on from, and which settings are not those of the run before.
+
+    Where nothing is trained, print what is tested, and what of the data is not as it was.
+    """
     if not run.trainer.is_global_zero:
         return
     before, now = hyperparameters(read(checkpoint)["config"]), hyperparameters(config)
     changes = [
         f"{key}={now.get(key)} (was {before.get(key)})"
         for key in sorted(before.keys() | now.keys())
-        if now.get(key) != before.get(key)
+        if now.get(key) != before.get(key) and (config["train"] or key.startswith("data."))
     ]
-    print(
-        f"goes on from {short(str(checkpoint))}, with {', '.join(changes) or 'the same settings'}"
-    )
+    does, same = ("goes on from", "settings") if config["train"] else ("tests", "data")
+    print(f"{does} {short(str(checkpoint))}, with {', '.join(changes) or f'the same {same}'}")
 
 
 def latent_usage(run: "Run") -> dict[str, Score]:
@@ -231,6 +233,6 @@ def _print_table(
     console.print(f"run         {short(config['paths']['run_dir'])}", soft_wrap=True)
     if checkpoint:
         console.print(f"checkpoint  {short(checkpoint)}", soft_wrap=True)
-    if run.trainer.loggers:
+    if any(isinstance(logger, TensorBoardLogger) for logger in run.trainer.loggers):
         output_dir = config["paths"]["output_dir"]
         console.print(f"look        tensorboard --logdir {output_dir}", soft_wrap=True)

@@ -29,10 +29,10 @@ def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
         name: of the folder within the run.
     """
     if chosen is not None:
-        return str(chosen)
+        return str(Path(str(chosen)).expanduser())
     if checkpoint is None:  # the command will refuse it
         return name
-    path = Path(str(checkpoint))
+    path = Path(str(checkpoint)).expanduser()
     folder = path if path.is_dir() else path.parent
     return str((folder.parent if folder.name == "checkpoints" else folder) / name)
 

@@ -135,12 +135,26 @@ def build(config: dict[str, Any]) -> Run:
     if config["ckpt_path"] is not None:
         from vae_lightning.checkpoint import check_epochs_left, check_same_model
 
-        check_same_model(config["ckpt_path"], config["model"])
+        checkpoint = given(config)
+        check_same_model(checkpoint, config["model"])
         if config["train"]:
-            check_epochs_left(config["ckpt_path"], trainer.max_epochs)
+            check_epochs_left(checkpoint, trainer.max_epochs)
     elif not config["train"]:
         raise ConfigError("train=false needs a checkpoint to test: set ckpt_path")
+    if config["evaluate"] and config["train"] and "enable_checkpointing" in left_out:
+        raise ConfigError("evaluate=true needs a checkpoint: choose callbacks that keep one")
     return Run(module, datamodule, trainer)
+
+
+def given(config: dict[str, Any]) -> Path:
+    """The checkpoint to go on from, of a run's folder the last, or to test, of a folder the best.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    from vae_lightning.checkpoint import find
+
+    return find(config["ckpt_path"], "last" if config["train"] else "best")
 
 
 def fit(run: Run, checkpoint: Path | None = None) -> None:
@@ -170,14 +184,13 @@ def train(config: dict[str, Any]) -> float | None:
         `val/elbo` of the best epoch, in nats: what a sweep maximises. None without validation.
     """
     from vae_lightning import report
-    from vae_lightning.checkpoint import find
     from vae_lightning.metrics.latents import Score
 
     run = build(config)
     module, datamodule, trainer = run.module, run.datamodule, run.trainer
-    checkpoint = find(config["ckpt_path"]) if config["ckpt_path"] is not None else None
+    checkpoint = given(config) if config["ckpt_path"] is not None else None
     run.trainer.callbacks.insert(0, report.Introduction(run))  # type: ignore[attr-defined]
-    if config["train"] and checkpoint:
+    if checkpoint:
         report.go_on(run, checkpoint, config)
     metrics: dict[str, Score] = {}
     best_score = None
@@ -188,7 +201,7 @@ def train(config: dict[str, Any]) -> float | None:
             images = module.images_trained * trainer.world_size
             metrics |= {"seconds": module.seconds, "images_per_second": images / module.seconds}
         saver: Any = trainer.checkpoint_callback
-        checkpoint = (saver.best_model_path or None) if saver else None
+        checkpoint = (saver.best_model_path or saver.last_model_path or None) if saver else None
         if saver and saver.best_model_score is not None:
             best_score = float(saver.best_model_score)
     if config["test"]:

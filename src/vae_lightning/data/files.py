@@ -1,6 +1,7 @@
 """Image files, and arrays in files, as uint8 tensors."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,8 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "f
         key: what the user sets `fit` by, for messages.
 
     Raises:
-        DataError: there is none, one cannot be read, or one is of another size.
+        DataError: there is none that can be read, or one is of another size. Those of a folder
+            that cannot be read are named in a warning and passed over.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist")
@@ -93,9 +95,15 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "f
         return _read_npz(path, image_shape)
     channels, height, width = image_shape
     files = image_files(path) if path.is_dir() else [path]
-    images = []
+    images, read, broken = [], [], []
     for file in files:
-        image = read_image(file, channels)
+        try:
+            image = read_image(file, channels)
+        except DataError as error:
+            if not path.is_dir():
+                raise
+            broken.append(error)
+            continue
         if image.shape[1:] != (height, width):
             if not fit:
                 raise DataError(
@@ -104,8 +112,13 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "f
                 )
             image = fitted(image, height)
         images.append(image)
-    names = [str(file.relative_to(path)) if path.is_dir() else str(file) for file in files]
-    return NamedImages(torch.stack(images), names)
+        read.append(str(file.relative_to(path)) if path.is_dir() else str(file))
+    if not images:
+        raise broken[0]
+    if broken:
+        others = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+        warnings.warn(f"left out: {broken[0]}{others}", stacklevel=2)
+    return NamedImages(torch.stack(images), read)
 
 
 def fitted(image: Tensor, size: int) -> Tensor:

@@ -57,7 +57,7 @@ def own_images(config: dict[str, Any], image_shape: Sequence[int]) -> NamedImage
     Raises:
         DataError: as `read_inputs`, and labels other than 0 and 1.
     """
-    found = read_inputs(Path(config["input"]), image_shape, config["fit"])
+    found = read_inputs(Path(config["input"]).expanduser(), image_shape, config["fit"])
     if found.labels is not None and not torch.isin(found.labels, torch.tensor([0, 1])).all():
         raise DataError(f"{config['input']} holds labels other than 0 (normal) and 1 (anomaly)")
     return found
@@ -82,20 +82,27 @@ def subjects_of(studio: Studio) -> Subjects:
         other.setup("test")
         anomalies, classes = other.evaluated("test")
         name, names = other.name, [f"{other.name}/{place}" for place in range(len(anomalies))]
-        shown = [other.class_names[label] for label in classes.tolist()]
+        shown = _shown(other, classes)
     else:
         anomalies, classes = data.held_out_images()
         held_out = ", ".join(data.class_names[label] for label in data.protocol.held_out)
         name = f"those of class {held_out}" if held_out else ""
         names = [f"{data.name}/{place}" for place in _places(data, held_out=True)]
-        shown = [data.class_names[label] for label in classes.tolist()]
+        shown = _shown(data, classes)
     return Subjects(
         f"the test split of {data.name}" + (f", {name} as anomalies" if name else ""),
         torch.cat([images, anomalies]),
         [*(f"{data.name}/{place}" for place in places), *names],
         torch.arange(len(images) + len(anomalies)) >= len(images),
-        [*(data.class_names[label] for label in labels.tolist()), *shown],
+        [*_shown(data, labels), *shown] if data.class_names or len(anomalies) else None,
     )
+
+
+def _shown(data: ImageDataModule, labels: Tensor) -> list[str]:
+    """What images of a data set show: their classes, or where there are none what it is called."""
+    if not data.class_names:
+        return [str(data.name)] * len(labels)
+    return [data.class_names[label] for label in labels.tolist()]
 
 
 def other_data(option: str, data: ImageDataModule) -> ImageDataModule:
@@ -106,21 +113,27 @@ def other_data(option: str, data: ImageDataModule) -> ImageDataModule:
         data: of the training.
 
     Raises:
-        ConfigError: it does not exist, is the same one, or has other channels.
+        ConfigError: it does not exist, is a folder, is the same one, or has other channels.
     """
+    from hydra.utils import get_class
+
     from vae_lightning.config import CONF_DIR
 
     known = [path.stem for path in (CONF_DIR / "data").glob("*.yaml")]
     if option not in known:
         raise ConfigError(f"against={option} is not there: {nearest(option, known)}")
     node = to_container(compose("train", [f"data={quoted(option)}"]).data)
+    if not getattr(get_class(node["_target_"]), "shared_root", True):
+        raise ConfigError(f"against={option} is not one data set: set input to a folder of images")
     node |= {
         "size": data.protocol.size,
         "binarize": data.protocol.binarize,
         "val_size": 0,
         "held_out": [],
     }
-    other: ImageDataModule = instantiate(node | {"root": str(data.protocol.root)}, "against")
+    if data.shared_root:  # not so a folder of a user's own, which no other data set is in
+        node["root"] = str(data.protocol.root)
+    other: ImageDataModule = instantiate(node, "against")
     if other.name == data.name:
         raise ConfigError(f"against={option} is what the model was trained on: name another")
     if other.source.channels != data.source.channels:

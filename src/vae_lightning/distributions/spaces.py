@@ -1,7 +1,7 @@
 """Where latent variables live, and how to move there: priors are where their posteriors are."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -77,6 +77,8 @@ def between(a: Tensor, b: Tensor, shares: Tensor, space: Space, path: Path | Non
         White, "Sampling Generative Networks", 2016.
     """
     path = path or PATHS[space][0]
+    if path not in (known := get_args(Path)):
+        raise ValueError(f"path={path} is none: choose path={' or path='.join(known)}")
     if path not in PATHS[space]:
         raise ValueError(
             f"path={path} leaves the {space} of the latents: choose path={PATHS[space][0]}"

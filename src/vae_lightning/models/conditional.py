@@ -87,6 +87,9 @@ class Conditional(nn.Module):
             raise ValueError(f"images of shape {tuple(x.shape)}: this model takes (B, {sizes})")
         if not x.is_floating_point():
             raise ValueError(f"images of {x.dtype}: give floats in [0, 1], such as bytes / 255")
+        weights = next(self.parameters()).dtype
+        if x.dtype != weights:
+            raise ValueError(f"images of {x.dtype}: this model takes {weights}")
         low, high = x.aminmax()
         if not (low >= 0 and high <= 1):
             raise ValueError(f"images from {low:.4g} to {high:.4g}: the values must be in [0, 1]")
