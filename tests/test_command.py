@@ -131,6 +131,7 @@ MISTAKES = [
     (["data.val_size=0"], ["callbacks.checkpoint.monitor", "data.val_size=0"]),
     (["train=false"], ["ckpt_path"]),
     (["ckpt_path=nowhere.ckpt"], ["nowhere.ckpt does not exist"]),
+    (["paths.output_dir='~/there'"], ["would be a folder named ~: write /"]),
     # a way of writing
     (["model.latent_dim=2,3"], ["model.latent_dim", "add -m"]),
     (["--latent-dim=3"], ["--latent-dim=3", "key=value"]),

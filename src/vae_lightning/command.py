@@ -187,6 +187,8 @@ def _folder_setting(config: Any) -> str:
 
 def _check_writable(folder: Path, setting: str) -> None:
     """Refuse a folder that could not be made or written to, by trying where it would be."""
+    if folder.parts[:1] == ("~",):
+        raise ConfigError(f"{folder} would be a folder named ~: write {folder.expanduser()}")
     try:
         there = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryDirectory(dir=there):
