@@ -1,6 +1,7 @@
 import errno
 import os
 import shlex
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import Outcome, RunCommand, write_fake_mnist
+from conftest import TIMEOUT_SECONDS, Outcome, RunCommand, write_fake_mnist
 from vae_lightning import command
 from vae_lightning.config import compose, to_container
 from vae_lightning.errors import DataError, UserError
@@ -82,7 +83,10 @@ MISTAKES = [
     (["+model.encoder.hiden=[3]"], ["model.encoder.hiden", "did you mean hidden?"]),
     (["+sede=1"], ["sede", "seed"]),
     (["~seed"], ["seed"]),
-    (["~objective"], ["objective"]),
+    (["~objective"], ["objective cannot be left out"]),
+    (["~ckpt_path"], ["ckpt_path cannot be left out"]),
+    (["--help", "model.latent_dmi=3"], ["latent_dmi", "did you mean latent_dim?"]),
+    (["--cfg", "job", "model.latent_dim=2,3"], ["model.latent_dim", "add -m"]),
     # a group or an option of it
     (["data=mnits"], ["data=mnits", "did you mean mnist?"]),
     (["model/encoder=mpl"], ["model/encoder=mpl", "did you mean mlp?"]),
@@ -194,6 +198,24 @@ def test_a_mistake_on_the_command_line_is_one_line_and_status_1(
     assert_one_line(process.stderr, part)
     assert process.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_of_which_a_reader_wants_no_more_ends_quietly(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, "-m", "vae_lightning.train", "--help"]
+    process = subprocess.run(
+        line, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, timeout=TIMEOUT_SECONDS
+    )
+    os.close(writing)
+    assert process.stderr == b""
+
+
+def test_help_on_a_sweep_shows_what_its_jobs_have_in_common(call_train: CallTrain) -> None:
+    for flags in ([], ["-m"]):
+        outcome = call_train("--help", *flags, "seed=7", "model.latent_dim=2,3")
+        assert (outcome.status, outcome.err) == (0, "")
+        assert "\nseed: 7\n" in outcome.out
 
 
 def test_the_traceback_is_shown_to_who_asks_for_it(

@@ -148,6 +148,10 @@ def test_a_sweep_over_temperatures_makes_a_folder_for_each(call: Call, tmp_path:
         (["ckpt_path=sphere", "mode.draw_from=mixture"], "mode.draw_from=mixture is of normals"),
         (["output_dir=taken"], "output_dir=taken is there already: name a new folder"),
         (["output_dir=notes.txt"], "output_dir=notes.txt is there already"),
+        *(
+            ([f"~{key}"], f"{key} cannot be left out")
+            for key in ("mode", "seed", "output_dir", "ckpt_path", "task_name", "data")
+        ),
         (["seed=-1"], "seed=-1 is out of range"),
         (["device=gpu"], "device=gpu is not one"),
         (["data.rot=x"], "rot is not a key of data: did you mean root?"),

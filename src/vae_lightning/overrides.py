@@ -19,13 +19,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         ConfigError: a flag that Hydra does not have.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for names in (
-        ("--help", "-h"),
-        ("--hydra-help",),
-        ("--version",),
-        ("--shell-completion", "-sc"),
-    ):
-        parser.add_argument(*names, action="store_true", dest="help")
+    parser.add_argument("--help", "-h", action="store_true")
+    for names in (("--hydra-help",), ("--version",), ("--shell-completion", "-sc")):
+        parser.add_argument(*names, action="store_true", dest="other")
     parser.add_argument("--cfg", "-c")
     parser.add_argument("--info", "-i", nargs="?", const="all")
     parser.add_argument("--multirun", "-m", action="store_true")
@@ -35,14 +31,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("overrides", nargs="*")
     flags, others = parser.parse_known_intermixed_args(arguments)
     unknown = [argument for argument in others if argument.startswith("-")]
-    if unknown and not flags.help:
+    if unknown and not flags.other:
         raise ConfigError(
             f"{unknown[0]} is not a flag: settings are written key=value, "
             "as in model.latent_dim=20; --help lists them"
         )
     flags.overrides += others
     flags.rest = [argument for argument in arguments if argument not in flags.overrides]
-    flags.informative = bool(flags.help or flags.cfg or flags.info)
+    flags.informative = bool(flags.help or flags.other or flags.cfg or flags.info)
     return flags
 
 
@@ -185,15 +181,17 @@ def _no_option(overrides: list[str]) -> str | None:
 
 def _explain(error: Exception, config_name: str, overrides: list[str]) -> str:
     line = _first_line(error)
-    if match := re.search(r"(?:override|delete)(?: config value)? '([^']+)'", line) or re.search(
-        r"Key '([^']+)' is not in struct", line
-    ):
+    if match := re.search(
+        r"(?:override|delete)(?: config value| from config\.)? '([^']+)'", line
+    ) or re.search(r"Key '([^']+)' is not in struct", line):
         key = match[1]
         others = [item for item in overrides if not item.lstrip("+~").startswith(key)]
         try:
             known = set(_keys(compose(config_name, others)))
         except Exception:  # several mistakes: the first is enough
             return f"{key} is not a key of the configuration"
+        if key in known and any(item.partition("=")[0] == f"~{key}" for item in overrides):
+            return f"{key} cannot be left out"  # Hydra deletes no null
         parent, dot, leaf = key.rpartition(".")
         siblings = {name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent}
         if siblings and dot:
