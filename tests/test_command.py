@@ -1,6 +1,7 @@
 import errno
 import os
 import shlex
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import Outcome, RunCommand, write_fake_mnist
+from conftest import TIMEOUT_SECONDS, CallCommand, Outcome, RunCommand, write_fake_mnist
 from vae_lightning import command
 from vae_lightning.config import compose, to_container
 from vae_lightning.errors import DataError, UserError
@@ -82,8 +83,19 @@ MISTAKES = [
     (["+model.encoder.hiden=[3]"], ["model.encoder.hiden", "did you mean hidden?"]),
     (["+sede=1"], ["sede", "seed"]),
     (["~seed"], ["seed"]),
-    (["~objective"], ["objective"]),
+    (["~objective"], ["objective cannot be left out"]),
+    (["~ckpt_path"], ["ckpt_path cannot be left out"]),
+    (["--help", "model.latent_dmi=3"], ["latent_dmi", "did you mean latent_dim?"]),
+    (["--cfg", "job", "model.latent_dim=2,3"], ["model.latent_dim", "add -m"]),
     # a group or an option of it
+    (["mode=samples"], ["mode is an option of generate"]),
+    (["device=cpu"], ["device is not a key of train", "trainer=cpu"]),
+    (
+        ["model=vector_quantized", "model/posterior=flow"],
+        ["model/posterior is not a part of model=vector_quantized"],
+    ),
+    (["callbacks.early_stopping.patience=3"], ["choose", "a key of callbacks=early_stopping:"]),
+    (["callbacks.checkpoint.every=3"], ["every is not a key of callbacks.checkpoint"]),
     (["data=mnits"], ["data=mnits", "did you mean mnist?"]),
     (["model/encoder=mpl"], ["model/encoder=mpl", "did you mean mlp?"]),
     (["model/encodr=mlp"], ["model/encodr"]),
@@ -195,6 +207,62 @@ def test_a_mistake_on_the_command_line_is_one_line_and_status_1(
     assert_one_line(process.stderr, part)
     assert process.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["evaluate", "generate", "detect", "export"])
+def test_what_a_checkpoint_was_trained_with_is_not_chosen_again(
+    call_command: CallCommand, name: str
+) -> None:
+    for override in ("data=digits", "model=conditional", "model.latent_dim=3", "model/prior=vamp"):
+        outcome = call_command("ckpt_path=x", override, command=name)
+        said = f" is an option of train: {name} takes what the checkpoint was trained with"
+        assert_one_line(outcome.err, said)
+        assert outcome.status == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "said"),
+    [
+        ("evaluate", "device=cpu", "evaluate: it runs where trainer says, as in trainer=cpu"),
+        ("generate", "trainer=cpu", "generate: it runs where device says, as in device=cpu"),
+        ("detect", "trainer.devices=2", "trainer is an option of evaluate and train"),
+        ("export", "trainer=cpu", "trainer is an option of evaluate and train"),
+        ("detect", "mode=samples", "mode is an option of generate"),
+    ],
+)
+def test_an_option_of_another_command_is_named_as_such(
+    call_command: CallCommand, name: str, override: str, said: str
+) -> None:
+    assert_one_line(call_command("ckpt_path=x", override, command=name).err, said)
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [("generate", {"mode", "paths"}), ("evaluate", {"trainer", "paths"}), ("export", {"paths"})],
+)
+def test_help_lists_the_groups_that_a_command_takes(
+    call_command: CallCommand, name: str, groups: set[str]
+) -> None:
+    listed = call_command("--help", command=name).out.split("\n\n")[3]
+    assert {line.partition(": ")[0] for line in listed.splitlines()} == groups
+
+
+def test_help_of_which_a_reader_wants_no_more_ends_quietly(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, "-m", "vae_lightning.train", "--help"]
+    process = subprocess.run(
+        line, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, timeout=TIMEOUT_SECONDS
+    )
+    os.close(writing)
+    assert process.stderr == b""
+
+
+def test_help_on_a_sweep_shows_what_its_jobs_have_in_common(call_train: CallTrain) -> None:
+    for flags in ([], ["-m"]):
+        outcome = call_train("--help", *flags, "seed=7", "model.latent_dim=2,3")
+        assert (outcome.status, outcome.err) == (0, "")
+        assert "\nseed: 7\n" in outcome.out
 
 
 def test_the_traceback_is_shown_to_who_asks_for_it(

@@ -353,7 +353,7 @@ PARTNERS = {
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     ("flags", "expected"),
-    [(["--help"], "model/encoder"), (["--cfg", "job"], "output_dir: outputs")],
+    [(["--help"], "paths: default"), (["--cfg", "job"], "output_dir: outputs")],
 )
 def test_asking_a_command_for_help_loads_neither_torch_nor_lightning(
     tmp_path: Path, command: str, flags: list[str], expected: str

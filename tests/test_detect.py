@@ -405,6 +405,10 @@ def test_a_printed_table_shows_every_score_on_a_narrow_terminal(
     [
         (["ckpt_path=null"], "ckpt_path is missing"),
         (["ckpt_path=nowhere"], "nowhere does not exist"),
+        (["detect=null"], "detect=None should be a section: its keys are set as in detect.score="),
+        (["detect=foo"], "detect=foo should be a section"),
+        (["~input"], "input cannot be left out"),
+        (["+sede=1"], "sede is not a key of the configuration: did you mean seed?"),
         (["detect.score=elbow"], "detect.score=elbow is not one: did you mean elbo?"),
         (["detect.score=[]"], "detect.score is empty"),
         (["detect.score=[nll,nll]"], "names one twice"),

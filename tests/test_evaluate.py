@@ -128,6 +128,12 @@ def test_training_ends_with_the_use_of_the_latent_dimensions(finished_run: Finis
         (["evaluate.parts=[]"], "evaluate.parts is empty"),
         (["evaluate.split=dev"], "evaluate.split=dev"),
         (["evaluate.nsamples=3"], "nsamples is not a key of evaluate: did you mean num_samples?"),
+        (
+            ["evaluate=likelihood"],
+            "evaluate=likelihood should be a section: its keys are set as in",
+        ),
+        (["+sede=1"], "sede is not a key of the configuration: did you mean seed?"),
+        (["~trainer"], "trainer cannot be left out"),
         (["seed=-1"], "seed=-1 is out of range"),
         (["trainer.accelerator=gup"], "trainer.accelerator=gup is not one: did you mean gpu?"),
     ],

@@ -148,10 +148,14 @@ def test_a_sweep_over_temperatures_makes_a_folder_for_each(call: Call, tmp_path:
         (["ckpt_path=sphere", "mode.draw_from=mixture"], "mode.draw_from=mixture is of normals"),
         (["output_dir=taken"], "output_dir=taken is there already: name a new folder"),
         (["output_dir=notes.txt"], "output_dir=notes.txt is there already"),
+        *(
+            ([f"~{key}"], f"{key} cannot be left out")
+            for key in ("mode", "seed", "output_dir", "ckpt_path", "task_name", "data")
+        ),
         (["seed=-1"], "seed=-1 is out of range"),
-        (["device=gpu"], "device=gpu is not one"),
+        (["device=gup"], "device=gup is not one: did you mean gpu?"),
         (["data.rot=x"], "rot is not a key of data: did you mean root?"),
-        (["trainer.max_epochs=3"], "trainer.max_epochs is not a key of the configuration"),
+        (["trainer.max_epochs=3"], "trainer is an option of evaluate and train"),
         (["mode.draw_from=mixture", "mode.components=2000"], "mode.components=2000 are too many"),
     ],
 )

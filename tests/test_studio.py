@@ -10,14 +10,34 @@ from PIL import Image
 
 import vae_lightning
 from tiny import composed_model
-from vae_lightning import load
+from vae_lightning import load, trained
 from vae_lightning.config import compose, to_container
 from vae_lightning.data.files import image_files, middle, read_inputs
-from vae_lightning.errors import CheckpointError, DataError
+from vae_lightning.errors import CheckpointError, ConfigError, DataError
 from vae_lightning.randomness import noise_of
 from vae_lightning.resolvers import result_folder
+from vae_lightning.trained import device_of
 
 SHAPE = (1, 8, 6)  # channels, height, width
+
+# -- where it runs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_gpu_is_the_accelerator_that_is_here(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(trained, "_accelerator", lambda: kind)
+    for asked in ("auto", "gpu", kind):
+        assert device_of({"device": asked}) == torch.device(kind)
+    assert device_of({"device": "cpu"}) == torch.device("cpu")
+
+
+def test_gpu_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained, "_accelerator", lambda: None)
+    assert device_of({"device": "auto"}) == torch.device("cpu")
+    for asked in ("gpu", "cuda", "mps"):
+        with pytest.raises(ConfigError, match=f"^device={asked} is not here; torch finds cpu$"):
+            device_of({"device": asked})
+
 
 # -- where results go -----------------------------------------------------------------------------
 

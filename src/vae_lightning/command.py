@@ -70,16 +70,27 @@ def run(
         flags = parse(sys.argv[1:])
         if not flags.informative:
             sys.argv[1:] = [*flags.rest, *_checked(config_name, flags, check)]
-        elif not flags.help:
-            compose_job(config_name, flags, without_sweeps(flags.overrides))
+        elif not flags.other:
+            if flags.help:
+                flags.overrides = without_sweeps(flags.overrides)
+                sys.argv[1:] = [*flags.rest, *flags.overrides]
+            compose_job(config_name, flags, flags.overrides)
     except UserError as error:
         _show(error)
         sys.exit(1)
+    main = hydra.main(config_path=str(CONF_DIR), config_name=config_name, version_base="1.3")(job)
     try:
-        hydra.main(config_path=str(CONF_DIR), config_name=config_name, version_base="1.3")(job)()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)  # as a shell counts an interrupt
+    except BrokenPipeError:  # `--help | head`
+        # Python writes what is left when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as a shell counts a closed pipe
     if failed:
         sys.exit(1)
 
@@ -147,15 +158,16 @@ def _checked(
     for job in jobs(config_name, flags):
         config = compose_job(config_name, flags, [*job, "paths.run_dir=unused"])
         choice = config.hydra.runtime.choices.get("data")
-        sweep, folder = is_sweep(config.hydra), output_folder(config.hydra)
-        OmegaConf.set_struct(config, False)
-        config.pop("hydra")
-        plain = to_container(config)
+        sweep = is_sweep(config.hydra)
+        plain = to_container(
+            OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the run itself gives them
             check(plain)
         if sweep and "trainer" in plain:
             _check_one_process(plain)
+        folder = output_folder(config.hydra)
         _check_writable(folder, _folder_setting(plain))
         if plain.get("train"):
             _check_unused(folder)

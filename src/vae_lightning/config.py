@@ -110,29 +110,35 @@ def check_type(value: Any, hint: Any, path: str) -> None:
 
 
 def check_keys(config: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse a key at the top of a configuration that no one reads.
+    """Refuse a key at the top of a configuration that no one reads, or one that was deleted.
 
     Raises:
-        ConfigError: there is one; the nearest known key is named.
+        ConfigError: there is one; of a key that no one reads, the nearest known one is named.
     """
     known = list(known)
     for key in config:
         if key not in known:
             raise ConfigError(f"{key} is not a key of the configuration: {nearest(key, known)}")
+    for key in known:
+        if key not in config:
+            raise ConfigError(f"{key} cannot be left out: this command needs it")
 
 
-def check_section(section: Mapping[str, Any], options: type, path: str) -> None:
+def check_section(section: Any, options: type, path: str) -> None:
     """Check the keys of a section, and the types of their values.
 
     Args:
-        section: plain values.
+        section: plain values by key, or what was put in their place.
         options: a `TypedDict` with the type of each key.
         path: the section's own key, for messages.
 
     Raises:
-        ConfigError: a key that is none, or a value of another type.
+        ConfigError: no section, a key that is none, or a value of another type.
     """
     hints = get_type_hints(options)
+    if not isinstance(section, Mapping):
+        example = f"{path}.{next(iter(hints))}=..."
+        raise ConfigError(f"{path}={section} should be a section: its keys are set as in {example}")
     for key in section:
         if key not in hints:
             raise ConfigError(f"{path}.{key} is not an option: {nearest(key, hints)}")

@@ -5,12 +5,26 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from vae_lightning import command
 from vae_lightning.checks import at_least
-from vae_lightning.config import check_section, nearest
+from vae_lightning.config import check_keys, check_section, nearest
 from vae_lightning.errors import ConfigError
 from vae_lightning.trained import Studio, check_trained, datamodule_of, device_of
 
 if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
     from vae_lightning.detection.findings import Findings
+
+_KEYS = (
+    "task_name",
+    "ckpt_path",
+    "output_dir",
+    "seed",
+    "device",
+    "data",
+    "input",
+    "fit",
+    "against",
+    "detect",
+    "paths",
+)
 
 
 class Options(TypedDict):
@@ -31,6 +45,7 @@ def check(config: dict[str, Any]) -> None:
     """
     from vae_lightning.detection.sweep import check_jobs, jobs_of
 
+    check_keys(config, _KEYS)
     _check_options(config["detect"])
     device_of(config)
     done, left = jobs_of(config["ckpt_path"])

@@ -4,12 +4,13 @@ from typing import Any, Literal, TypedDict
 
 from vae_lightning import command
 from vae_lightning.checks import at_least
-from vae_lightning.config import check_section, compose, instantiate, to_container
+from vae_lightning.config import check_keys, check_section, compose, instantiate, to_container
 from vae_lightning.errors import ConfigError
 from vae_lightning.overrides import quoted
 from vae_lightning.trained import check_trained, datamodule_of
 
 PARTS = ("likelihood", "latents", "samples")
+_KEYS = ("task_name", "ckpt_path", "seed", "data", "evaluate", "trainer", "paths")
 
 
 class Options(TypedDict):
@@ -31,6 +32,7 @@ def check(config: dict[str, Any]) -> None:
     from vae_lightning.compatibility import check_accelerator
     from vae_lightning.train import settle_lightning
 
+    check_keys(config, _KEYS)
     settle_lightning()
     options = config["evaluate"]
     check_section(options, Options, "evaluate")

@@ -4,7 +4,7 @@ import argparse
 import itertools
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         ConfigError: a flag that Hydra does not have.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for names in (
-        ("--help", "-h"),
-        ("--hydra-help",),
-        ("--version",),
-        ("--shell-completion", "-sc"),
-    ):
-        parser.add_argument(*names, action="store_true", dest="help")
+    parser.add_argument("--help", "-h", action="store_true")
+    for names in (("--hydra-help",), ("--version",), ("--shell-completion", "-sc")):
+        parser.add_argument(*names, action="store_true", dest="other")
     parser.add_argument("--cfg", "-c")
     parser.add_argument("--info", "-i", nargs="?", const="all")
     parser.add_argument("--multirun", "-m", action="store_true")
@@ -35,14 +31,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("overrides", nargs="*")
     flags, others = parser.parse_known_intermixed_args(arguments)
     unknown = [argument for argument in others if argument.startswith("-")]
-    if unknown and not flags.help:
+    if unknown and not flags.other:
         raise ConfigError(
             f"{unknown[0]} is not a flag: settings are written key=value, "
             "as in model.latent_dim=20; --help lists them"
         )
     flags.overrides += others
     flags.rest = [argument for argument in arguments if argument not in flags.overrides]
-    flags.informative = bool(flags.help or flags.cfg or flags.info)
+    flags.informative = bool(flags.help or flags.other or flags.cfg or flags.info)
     return flags
 
 
@@ -185,15 +181,20 @@ def _no_option(overrides: list[str]) -> str | None:
 
 def _explain(error: Exception, config_name: str, overrides: list[str]) -> str:
     line = _first_line(error)
-    if match := re.search(r"(?:override|delete)(?: config value)? '([^']+)'", line) or re.search(
-        r"Key '([^']+)' is not in struct", line
-    ):
+    if match := re.search(
+        r"(?:override|delete)(?: config value| from config\.)? '([^']+)'", line
+    ) or re.search(r"Key '([^']+)' is not in struct", line):
         key = match[1]
         others = [item for item in overrides if not item.lstrip("+~").startswith(key)]
         try:
-            known = set(_keys(compose(config_name, others)))
+            composed = compose(config_name, others, with_hydra=True)
+            known = {name for name in _keys(composed) if name.partition(".")[0] != "hydra"}
         except Exception:  # several mistakes: the first is enough
             return f"{key} is not a key of the configuration"
+        if key in known and any(item.partition("=")[0] == f"~{key}" for item in overrides):
+            return f"{key} cannot be left out"  # Hydra deletes no null
+        if said := _elsewhere(key, config_name, known, composed.hydra.runtime.choices):
+            return said
         parent, dot, leaf = key.rpartition(".")
         siblings = {name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent}
         if siblings and dot:
@@ -202,6 +203,53 @@ def _explain(error: Exception, config_name: str, overrides: list[str]) -> str:
     if match := re.search(r"Ambiguous value for argument '([^']+)'", line):
         return f"{match[1]} is several values: add -m to run one job for each"
     return line
+
+
+def _elsewhere(
+    key: str, config_name: str, known: Collection[str], choices: Mapping[str, str]
+) -> str | None:
+    """What is wrong with a key that would be right with another option, or another command."""
+    group, *below = key.split(".")
+    if group in choices:
+        # What lies in an option's file, of a part that no chosen option has.
+        if (
+            below
+            and below[0] != choices[group]
+            and f"{group}.{below[0]}" not in known
+            and (CONF_DIR / group / f"{below[0]}.yaml").is_file()
+        ):
+            return f"{key} is a key of {group}={below[0]}: choose that first"
+        return None
+    for own, others in (("trainer", "device"), ("device", "trainer")):
+        if key == others and own in known:
+            return f"{key} is not a key of {config_name}: it runs where {own} says, as in {own}=cpu"
+    if not (CONF_DIR / group).is_dir() or (below and group in known):
+        return None
+    parent = group.partition("/")[0]
+    if parent in choices:
+        return f"{group} is not a part of {parent}={choices[parent]}"
+    takers = _takers(parent)
+    if takers == ["train"]:
+        return (
+            f"{group} is an option of train: {config_name} takes what the checkpoint was "
+            "trained with"
+        )
+    return f"{group} is an option of {' and '.join(takers)}"
+
+
+def _takers(group: str) -> list[str]:
+    """The commands that choose from a group themselves."""
+    from omegaconf import OmegaConf
+
+    entries = {
+        path.stem: OmegaConf.select(OmegaConf.load(path), "defaults")
+        for path in CONF_DIR.glob("*.yaml")
+    }
+    return sorted(
+        name
+        for name, defaults in entries.items()
+        if any(not isinstance(entry, str) and group in entry for entry in defaults)
+    )
 
 
 def _keys(config: Any, prefix: str = "") -> Iterator[str]:

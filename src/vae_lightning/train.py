@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from vae_lightning import command
-from vae_lightning.config import CONF_DIR, check_type, instantiate, nearest
+from vae_lightning.config import CONF_DIR, check_keys, check_type, instantiate, nearest
 from vae_lightning.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:  # a run needs them; --help and --cfg answer without
@@ -66,13 +66,11 @@ def build(config: dict[str, Any]) -> Run:
         CheckpointError: `ckpt_path` is no checkpoint, or of another model or a later epoch.
     """
     options = get_type_hints(Options)
-    for key in config:
-        if key not in {*options, *_GROUPS}:
-            raise ConfigError(f"{key} is not a key of the configuration: {nearest(key, options)}")
+    check_keys(config, (*options, *_GROUPS))
     for key, hint in options.items():
-        check_type(config.get(key), hint, key)
+        check_type(config[key], hint, key)
     for group in _GROUPS:
-        if not isinstance(config.get(group), dict):
+        if not isinstance(config[group], dict):
             raise ConfigError(f"{group} is missing: name one of its options, as in {group}=...")
     for group in ("callbacks", "logger"):
         for name, node in config[group].items():

@@ -71,7 +71,7 @@ def datamodule_of(config: dict[str, Any], **changes: Any) -> "ImageDataModule":
 
 
 def device_of(config: dict[str, Any]) -> "torch.device":
-    """The device that `device` names: `auto` is the best there is.
+    """The device that `device` names: `auto` is the best there is, `gpu` the one besides the CPU.
 
     Raises:
         ConfigError: it is none, or not here.
@@ -80,10 +80,10 @@ def device_of(config: dict[str, Any]) -> "torch.device":
 
     here = ["cpu", *filter(None, (_accelerator(),))]
     asked = config["device"]
-    if asked == "auto":
+    if asked == "auto" or (asked == "gpu" and len(here) > 1):
         return torch.device(here[-1])
     if asked not in here:
-        known = ["auto", "cpu", "cuda", "mps"]
+        known = ["auto", "cpu", "gpu", "cuda", "mps"]
         why = "is not here" if asked in known else f"is not one: {nearest(str(asked), known)}"
         raise ConfigError(f"device={asked} {why}; torch finds {' and '.join(here)}")
     return torch.device(asked)
