@@ -24,6 +24,16 @@ def positive(name: str, value: float) -> None:
         raise ValueError(f"{name}={value} is out of range: it must be a finite number above 0")
 
 
+def fraction(name: str, value: float) -> None:
+    """Refuse a number below 0 or above 1, and NaN.
+
+    Raises:
+        ValueError: the message starts with `name=value`.
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value} is out of range: it must be from 0 to 1")
+
+
 def all_at_least(name: str, values: Sequence[float], minimum: float) -> None:
     """Refuse a list in which a number is below `minimum`.
 

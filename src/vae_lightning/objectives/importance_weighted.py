@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vae_lightning.checks import at_least
+from vae_lightning.checks import at_least, fraction
 from vae_lightning.distributions.likelihoods.normal_learned import NormalLearned
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.models.model import Model
@@ -93,8 +93,7 @@ class ImportanceWeighted(Objective):
             at_least(name, count, 1)
             if num_samples % count:
                 raise ValueError(f"{name}={count} must divide num_samples={num_samples}")
-        if not 0 <= elbo_weight <= 1:
-            raise ValueError(f"elbo_weight={elbo_weight} is out of range: it must be from 0 to 1")
+        fraction("elbo_weight", elbo_weight)
         self.gradient = gradient
         self.groups = groups
         self.encoder_groups = groups if encoder_groups is None else encoder_groups

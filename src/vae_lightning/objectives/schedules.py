@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from vae_lightning.checks import at_least
+from vae_lightning.checks import at_least, fraction
 
 
 class Schedule(ABC):
@@ -54,8 +54,7 @@ class Jump(Schedule):
 
     def __init__(self, steps: int, before: float) -> None:
         at_least("steps", steps, 1)
-        if not 0 <= before <= 1:
-            raise ValueError(f"before={before} is out of range: it must be from 0 to 1")
+        fraction("before", before)
         self.steps = steps
         self.before = before
 
@@ -80,8 +79,7 @@ class Cyclical(Schedule):
 
     def __init__(self, period: int, rising: float) -> None:
         at_least("period", period, 1)
-        if not 0 <= rising <= 1:
-            raise ValueError(f"rising={rising} is out of range: it must be from 0 to 1")
+        fraction("rising", rising)
         self.period = period
         self.rising = rising
 
