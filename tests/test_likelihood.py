@@ -11,6 +11,7 @@ from tiny import head, tiny_vae
 from vae_lightning.evaluation import likelihood_scores
 from vae_lightning.metrics import ImageBounds, likelihood
 from vae_lightning.models import VAE, Trace
+from vae_lightning.models.blocks import trace_in_blocks
 
 SHAPE = (1, 2, 3)
 
@@ -87,16 +88,15 @@ def test_samples_come_in_blocks_so_that_memory_does_not_grow(
     model, x = with_wrong_posterior(SHAPE), grey_images(SHAPE)[:1]
     asked: list[int] = []
     log_weights: list[Tensor] = []
-    forward = VAE.forward
 
-    def watched(self: VAE, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
+    def watched(model: VAE, x: Tensor, num_samples: int, labels: Tensor | None) -> Trace:
         asked.append(num_samples)
-        trace = forward(self, x, num_samples, labels)
+        trace = trace_in_blocks(model, x, num_samples, labels)
         log_weights.append(trace.log_weight)
         return trace
 
-    monkeypatch.setattr(VAE, "forward", watched)
-    monkeypatch.setattr(likelihood, "_BLOCK", 64)
+    monkeypatch.setattr(likelihood, "trace_in_blocks", watched)
+    monkeypatch.setattr(likelihood, "_DRAWN", 64)
     nll = bounds(model, x, 150)[0, 0]
     assert asked == [64, 64, 22]
     whole = torch.cat(log_weights)

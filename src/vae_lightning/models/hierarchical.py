@@ -20,7 +20,7 @@ from vae_lightning.distributions.priors.prior import Prior
 from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.initialization import Initialization, initialize
 from vae_lightning.models.model import Model
-from vae_lightning.models.trace import Latent, Trace
+from vae_lightning.models.trace import Latent
 
 # How to take z from a posterior, with its log-density where that is known.
 Take = Callable[[Distribution], tuple[Tensor, Tensor | None]]
@@ -172,10 +172,8 @@ class HierarchicalVAE(Model):
         """p(z_L), of the top layer: batch shape (), event shape (D_L,)."""
         return self.prior(self._encode_any)
 
-    def forward(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
-        latents = self.infer(x, num_samples, labels)
-        likelihood = self.decode([latent.z for latent in latents], labels)
-        return Trace(x=x, latents=latents, likelihood=likelihood)
+    def predict(self, latents: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
+        return self.decode(latents, labels)
 
     def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
         def take(posterior: Distribution) -> tuple[Tensor, Tensor | None]:

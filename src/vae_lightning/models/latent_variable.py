@@ -36,13 +36,15 @@ class LatentVariableModel(Conditional, ABC):
     likelihood: Likelihood
     latent_space: Space
 
-    @abstractmethod
     def forward(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
         """Encode, draw `num_samples` reparameterised samples (K), decode.
 
         Shape:
             x (B, C, H, W) in [0, 1]; labels int64 (B,), needed where there are `num_classes`.
         """
+        latents = self.infer(x, num_samples, labels)
+        likelihood = self.predict([latent.z for latent in latents], labels)
+        return Trace(x=x, latents=latents, likelihood=likelihood)
 
     @abstractmethod
     def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
@@ -50,6 +52,15 @@ class LatentVariableModel(Conditional, ABC):
 
         Shape:
             as for `forward`.
+        """
+
+    @abstractmethod
+    def predict(self, latents: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
+        """Decode samples of all stochastic layers, in the form of `Latent.z`: p(x|z) of each.
+
+        Shape:
+            latents (K, B, *event), one of each layer; labels int64 (B,); returns batch shape
+            (K, B), event shape (C, H, W).
         """
 
     @abstractmethod

@@ -15,7 +15,7 @@ from vae_lightning.distributions.priors.prior import Prior
 from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.initialization import Initialization, initialize
 from vae_lightning.models.model import Model
-from vae_lightning.models.trace import Latent, Trace
+from vae_lightning.models.trace import Latent
 
 
 class VAE(Model):
@@ -90,9 +90,8 @@ class VAE(Model):
         """p(z): batch shape (), event shape (D,)."""
         return self.prior(self._encode_any)
 
-    def forward(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
-        latents = self.infer(x, num_samples, labels)
-        return Trace(x=x, latents=latents, likelihood=self.decode(latents[0].z, labels))
+    def predict(self, latents: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
+        return self.decode(latents[0], labels)
 
     def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
         posterior = self.encode(x, labels)

@@ -117,15 +117,16 @@ class VectorQuantized(Model):
         if self.training:
             self.codebook.follow(flat, posterior.codes.flatten())
         distance = (vectors - held).square().sum((1, 2, 3))  # (B,)
-        # All samples are the same, so they are decoded once.
-        features = self.decoder(posterior.mean)
-        features = features.expand(num_samples, *features.shape)
         return Trace(
             x=x,
             latents=self._latents(posterior, num_samples),
-            likelihood=self.likelihood(features),
+            likelihood=self._decoded_once(posterior.mean, num_samples),
             auxiliary={"commitment": self.commitment * distance},
         )
+
+    def predict(self, latents: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
+        (codes,) = latents  # (K, B, h, w)
+        return self._decoded_once(self.vectors_of(codes[0]), len(codes))
 
     def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
         return self._latents(self.encode(x), num_samples)
@@ -147,6 +148,11 @@ class VectorQuantized(Model):
     def _vectors(self, x: Tensor) -> Tensor:
         """What the encoder would have for codes, (B, E, h, w)."""
         return self.project(self.encoder(x).unflatten(1, self.encoder.map_shape))
+
+    def _decoded_once(self, vectors: Tensor, num_samples: int) -> Distribution:
+        """p(x|c) of K samples that are all the same, from (B, E, h, w)."""
+        features = self.decoder(vectors)
+        return self.likelihood(features.expand(num_samples, *features.shape))
 
     def _quantise(self, vectors: Tensor) -> CodeMaps:
         codes = self.codebook.nearest(_flat(vectors).detach())
