@@ -13,6 +13,7 @@ from vae_lightning.config import CONF_DIR, check_node, compose, instantiate, nea
 from vae_lightning.errors import ConfigError
 from vae_lightning.networks import MLPDecoder
 from vae_lightning.objectives import ELBO
+from vae_lightning.resolvers import folders_made
 
 COMMANDS = sorted(path.stem for path in CONF_DIR.glob("*.yaml"))
 OPTIONS = sorted(path.relative_to(CONF_DIR).with_suffix("") for path in CONF_DIR.rglob("*/*.yaml"))
@@ -100,6 +101,26 @@ def _choices_in(defaults: Any) -> Iterator[str]:
     for entry in defaults or []:
         values = entry.values() if isinstance(entry, dict) else [entry]
         yield from (str(value) for value in values if value is not None)
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "detect"])
+def test_runs_that_start_in_the_same_second_have_folders_of_their_own(
+    tmp_path: Path, command: str, kind: str
+) -> None:
+    place = "ckpt_path" if command == "detect" else "paths.output_dir"
+
+    def folder_of_a_run() -> str:
+        settings = compose(command, [f"{place}={tmp_path}"], with_hydra=True).hydra[kind]
+        assert settings.dir == settings.dir  # it is asked for more than once
+        return str(settings.dir)
+
+    checked = folder_of_a_run()
+    assert not Path(checked).exists()  # nothing is written before all jobs are checked
+    with folders_made():
+        folders = [folder_of_a_run() for _ in range(3)]
+    assert len(set(folders)) == 3
+    assert all(Path(folder).is_dir() for folder in folders)
 
 
 def test_no_option_lies_below_its_group_s_folder() -> None:

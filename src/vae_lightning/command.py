@@ -23,7 +23,7 @@ from vae_lightning.overrides import (
     quoted,
     without_sweeps,
 )
-from vae_lightning.resolvers import register_resolvers
+from vae_lightning.resolvers import folders_made, register_resolvers
 
 Config = dict[str, Any]
 
@@ -81,7 +81,8 @@ def run(
     main = hydra.main(config_path=str(CONF_DIR), config_name=config_name, version_base="1.3")(job)
     try:
         try:
-            main()
+            with folders_made():
+                main()
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:

@@ -1,15 +1,20 @@
 """What `conf/` computes from other keys. Imports neither torch nor lightning."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+# Whether a folder is made as soon as its name is asked for: not while jobs are only checked.
+_making = False
 
 
 def register_resolvers() -> None:
     """Make known to OmegaConf what `conf/` computes.
 
-    `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}`,
+    `${own_folder:path}`, `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}`,
     `${pseudo_inputs:posterior}` and `${options_of:choices}`.
     """
     from omegaconf import OmegaConf
@@ -17,10 +22,38 @@ def register_resolvers() -> None:
     # Hydra 1.4 and the OmegaConf that comes with it have other names for what 1.3 knows.
     for renamed in (r"register_new_resolver\(\)", "The version_base parameter"):
         warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
-    OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
+    # A folder is the same however often a run asks for it.
+    cached: dict[str, bool] = {"replace": True, "use_cache": True}
+    OmegaConf.register_new_resolver("own_folder", own_folder, **cached)
+    OmegaConf.register_new_resolver("result_folder", result_folder, **cached)
     OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
     OmegaConf.register_new_resolver("pseudo_inputs", _pseudo_inputs, replace=True)
     OmegaConf.register_new_resolver("options_of", _options_of, replace=True)
+
+
+@contextmanager
+def folders_made() -> Iterator[None]:
+    """Inside, a run's folder is made when its name is asked for, so that no other run takes it."""
+    global _making
+    _making = True
+    try:
+        yield
+    finally:
+        _making = False
+
+
+def own_folder(path: str) -> str:
+    """A folder for a run alone, with a number where another run started in the same second."""
+    if not _making:
+        return path
+    for number in count(1):
+        folder = Path(path if number == 1 else f"{path}_{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return str(folder)
+    raise AssertionError  # there is always one more
 
 
 def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
@@ -37,7 +70,7 @@ def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
         return name
     path = Path(str(checkpoint)).expanduser()
     folder = path if path.is_dir() else path.parent
-    return str((folder.parent if folder.name == "checkpoints" else folder) / name)
+    return own_folder(str((folder.parent if folder.name == "checkpoints" else folder) / name))
 
 
 def _classes_of_folder(root: str | None) -> int:
