@@ -265,6 +265,15 @@ def test_help_on_a_sweep_shows_what_its_jobs_have_in_common(call_train: CallTrai
         assert "\nseed: 7\n" in outcome.out
 
 
+@pytest.mark.parametrize("flag", [["--cfg", "job"], ["--info"]])
+def test_showing_a_configuration_and_sweeping_are_not_done_at_once(
+    call_train: CallTrain, flag: list[str]
+) -> None:
+    outcome = call_train(*flag, "-m", "seed=0,1")
+    assert_one_line(outcome.err, "leave -m out")
+    assert (outcome.status, outcome.out) == (1, "")
+
+
 def test_the_traceback_is_shown_to_who_asks_for_it(
     call_train: CallTrain, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Hydra's own flags, as far as they decide what is to be checked.
 
     Raises:
-        ConfigError: a flag that Hydra does not have.
+        ConfigError: a flag that Hydra does not have, or flags that do not go together.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
@@ -36,6 +36,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             f"{unknown[0]} is not a flag: settings are written key=value, "
             "as in model.latent_dim=20; --help lists them"
         )
+    if flags.multirun and (flags.cfg or flags.info) and not flags.help:
+        raise ConfigError("--cfg and --info show one job and run none: leave -m out")
     flags.overrides += others
     flags.rest = [argument for argument in arguments if argument not in flags.overrides]
     flags.informative = bool(flags.help or flags.other or flags.cfg or flags.info)
