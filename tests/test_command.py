@@ -39,7 +39,10 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def run_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, list[dict[str, Any]]]]:
-    """Runs a command whose task only notes its configurations; returns the exit status and them."""
+    """Runs a command whose task only notes its configurations; returns the exit status and them.
+
+    Images are asked for only where the data set is named.
+    """
     monkeypatch.chdir(tmp_path)
 
     def run(
@@ -48,6 +51,8 @@ def run_jobs(
         task: Callable[[Any], None] = lambda config: None,
     ) -> tuple[int, list[dict[str, Any]]]:
         monkeypatch.setattr(sys, "argv", ["train", *args])
+        if not any("data=" in argument for argument in args):
+            monkeypatch.setattr(command, "_data_problem", lambda config: None)
         jobs: list[dict[str, Any]] = []
 
         def noting(config: dict[str, Any]) -> None:
@@ -245,6 +250,43 @@ def test_help_lists_the_groups_that_a_command_takes(
 ) -> None:
     listed = call_command("--help", command=name).out.split("\n\n")[3]
     assert {line.partition(": ")[0] for line in listed.splitlines()} == groups
+
+
+@pytest.mark.parametrize("when", ["check", "task"])
+def test_ctrl_c_is_one_word_and_the_status_of_an_interrupt(
+    run_jobs: Any, capsys: pytest.CaptureFixture[str], when: str
+) -> None:
+    def interrupted(config: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    status, _ = run_jobs("data=digits", **{when: interrupted})
+    assert status == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interrupt_that_lightning_makes_an_end_of_is_one_still(
+    run_jobs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ended(config: dict[str, Any]) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    status, _ = run_jobs("data=digits", task=ended)
+    assert status == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=0,1"]])
+def test_data_that_cannot_be_had_leave_no_run_behind(
+    call_train: CallTrain, tmp_path: Path, downloads: list[str], sweep: list[str]
+) -> None:
+    outcome = call_train("data=mnist", f"data.root={tmp_path}/data", *sweep)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert_one_line(outcome.err, "MNIST")
+    assert downloads != []
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_help_of_which_a_reader_wants_no_more_ends_quietly(tmp_path: Path) -> None:

@@ -297,7 +297,7 @@ def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
             out, err = process.communicate(timeout=TIMEOUT_SECONDS)
         finally:
             process.kill()
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "Traceback" not in err
     (said,) = re.findall(r"^Stopped at step (\d+)\. To go on:$", out, re.MULTILINE)
     assert BATCHES <= int(said) < epochs * BATCHES

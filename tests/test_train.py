@@ -1,4 +1,5 @@
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,11 +280,34 @@ def test_a_model_can_learn_three_batches(call_train: CallTrain, tmp_path: Path) 
     assert metrics["train/elbo"] > -340
 
 
-@pytest.mark.parametrize("option", ["trainer.max_epochs=0", "+trainer.limit_train_batches=0"])
-def test_a_run_without_a_training_step_is_no_crash(
-    call_train: CallTrain, tmp_path: Path, option: str
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_a_model_is_tested_in_the_precision_that_it_was_trained_in(
+    call_train: CallTrain, tmp_path: Path, precision: str
 ) -> None:
-    outcome = call_train(*DIGITS, *MINIMAL, option)
+    options = (f"trainer.precision={precision}", "trainer.max_epochs=1")
+    outcome = call_train(*DIGITS, *MINIMAL, *options)
+    assert (outcome.status, outcome.err) == (0, "")
+    metrics = read_metrics(only_run(tmp_path))
+    assert metrics["precision"] == precision
+    assert metrics["test/active_units"] > 0
+
+
+def test_a_profiled_run_prints_where_its_time_went_once(call_train: CallTrain) -> None:
+    outcome = call_train(*DIGITS, *MINIMAL, "debug=profiler")
+    assert (outcome.status, outcome.err) == (0, "")
+    (line,) = re.findall(r"run_training_epoch .*", outcome.out)
+    assert float(line.split()[-1]) > 0
+
+
+def test_no_epochs_are_refused(call_train: CallTrain, tmp_path: Path) -> None:
+    outcome = call_train(*DIGITS, *MINIMAL, "trainer.max_epochs=0")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: trainer.max_epochs=0 trains nothing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_a_training_step_is_no_crash(call_train: CallTrain, tmp_path: Path) -> None:
+    outcome = call_train(*DIGITS, *MINIMAL, "+trainer.limit_train_batches=0")
     assert "Traceback" not in outcome.err
     if outcome.status:
         assert outcome.err.startswith("error: ")

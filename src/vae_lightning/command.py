@@ -64,25 +64,29 @@ def run(
                 raise
             failed = True
             _show(_disk_error(error, config))
+        except SystemExit as end:
+            if isinstance(end.__context__, KeyboardInterrupt):  # how Lightning ends on Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
         return None
 
     try:
-        flags = parse(sys.argv[1:])
-        if not flags.informative:
-            sys.argv[1:] = [*flags.rest, *_checked(config_name, flags, check)]
-        elif not flags.other:
-            if flags.help:
-                flags.overrides = without_sweeps(flags.overrides)
-                sys.argv[1:] = [*flags.rest, *flags.overrides]
-            compose_job(config_name, flags, flags.overrides)
-    except UserError as error:
-        _show(error)
-        sys.exit(1)
-    main = hydra.main(config_path=str(CONF_DIR), config_name=config_name, version_base="1.3")(job)
-    try:
+        try:
+            flags = parse(sys.argv[1:])
+            if not flags.informative:
+                sys.argv[1:] = [*flags.rest, *_checked(config_name, flags, check)]
+            elif not flags.other:
+                if flags.help:
+                    flags.overrides = without_sweeps(flags.overrides)
+                    sys.argv[1:] = [*flags.rest, *flags.overrides]
+                compose_job(config_name, flags, flags.overrides)
+        except UserError as error:
+            _show(error)
+            sys.exit(1)
+        main = hydra.main(config_path=str(CONF_DIR), config_name=config_name, version_base="1.3")
         try:
             with folders_made():
-                main()
+                main(job)()
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -156,6 +160,7 @@ def _checked(
     """The overrides, once every job has been checked and its data can be had."""
     from omegaconf import OmegaConf
 
+    checked: list[tuple[str, Config]] = []
     for job in jobs(config_name, flags):
         config = compose_job(config_name, flags, [*job, "paths.run_dir=unused"])
         choice = config.hydra.runtime.choices.get("data")
@@ -172,9 +177,11 @@ def _checked(
         _check_writable(folder, _folder_setting(plain))
         if plain.get("train"):
             _check_unused(folder)
-        fallback = plain.get("data_fallback")
-        if fallback and (problem := _data_problem(plain)):
-            if choice == fallback:
+        checked.append((choice, plain))
+    for choice, plain in checked:
+        if problem := _data_problem(plain):
+            fallback = plain.get("data_fallback")
+            if fallback in (None, choice):
                 raise problem
             missing = instantiate(plain["data"], "data").source.title
             print(f"warning: data={fallback} instead of {missing}: {problem}", file=sys.stderr)
@@ -228,6 +235,9 @@ def _replaced(overrides: list[str], choice: str, fallback: str) -> list[str]:
 
 
 def _data_problem(config: Config) -> DataError | None:
+    """Why the images cannot be had, of a command that is told where they come from."""
+    if "_target_" not in config.get("data", {}):
+        return None
     try:
         instantiate(config["data"], "data").prepare_data()
     except DataError as error:

@@ -1,8 +1,12 @@
-"""The profiler for runs that are not profiled."""
+"""Profilers: for runs that are not profiled, and for those that are."""
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 
-from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.profilers import Profiler, SimpleProfiler
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 _NOTHING = nullcontext()
 
@@ -21,3 +25,30 @@ class NoProfiler(Profiler):
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
         return _NOTHING
+
+
+class ShownProfiler(SimpleProfiler):
+    """Lightning's own, which prints where the training's time went; Lightning would only log it.
+
+    Args:
+        rows: how many actions, those that took longest first.
+    """
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+        self._shown = False
+
+    def describe(self) -> None:
+        if self._shown:  # after the training; the test describes once more
+            return
+        self._shown = True
+        table = Table("action", "calls", "seconds", show_edge=False)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        durations = sorted(self.recorded_durations.items(), key=lambda item: -sum(item[1]))
+        for action, taken in durations[: self.rows]:
+            # A checkpoint's settings are a part of its name.
+            name = re.sub(r"\{.*\}", "", action)
+            table.add_row(escape(name), f"{len(taken):,}", f"{sum(taken):.2f}")
+        Console(highlight=False).print(table)

@@ -86,7 +86,8 @@ def latent_usage(run: "Run") -> dict[str, Score]:
     """
     images, labels = run.datamodule.images("test", MOST_TEST_IMAGES)
     device = run.trainer.strategy.root_device
-    scores = usage(run.module.model.to(device).eval(), images.to(device), labels.to(device))
+    images = images.to(device, next(run.module.parameters()).dtype)
+    scores = usage(run.module.model.to(device).eval(), images, labels.to(device))
     return {f"test/{name}": value for name, value in scores.items()}
 
 

@@ -139,6 +139,8 @@ def build(config: dict[str, Any]) -> Run:
             check_epochs_left(checkpoint, trainer.max_epochs)
     elif not config["train"]:
         raise ConfigError("train=false needs a checkpoint to test: set ckpt_path")
+    if config["train"] and trainer.max_epochs == 0:
+        raise ConfigError("trainer.max_epochs=0 trains nothing: at least 1, or -1 without end")
     if config["evaluate"] and config["train"] and "enable_checkpointing" in left_out:
         raise ConfigError("evaluate=true needs a checkpoint: choose callbacks that keep one")
     return Run(module, datamodule, trainer)

@@ -49,14 +49,14 @@ class Curves(Drawing):
         if scene.split == "test":
             return None
         figure = new_figure(10, 3)
-        figure.subplots_adjust(left=0.05, right=0.99, bottom=0.16, top=0.9, wspace=0.2)
+        figure.subplots_adjust(left=0.06, right=0.99, bottom=0.16, top=0.9, wspace=0.2)
         for axes, name in zip(figure.subplots(1, 3), ("elbo", "rate", "distortion"), strict=True):
             for stage, colour in (("train", "C0"), ("val", "C1")):
                 points = scene.history.get(f"{stage}/{name}", [])
                 if points:
                     axes.plot(*zip(*points, strict=True), "o-", ms=3, color=colour, label=stage)
             axes.set(title=f"{name}, nats per image", xlabel="epoch")
-            axes.locator_params(axis="x", integer=True, nbins=5)
+            axes.locator_params(axis="x", integer=True, nbins=5, min_n_ticks=1)
             axes.locator_params(axis="y", nbins=5)
             _clean(axes)
         axes.legend(frameon=False)
@@ -98,7 +98,7 @@ class RatePerDimension(Drawing):
             axes.legend(frameon=False)
         axes.set(
             title=f"{means.sum():.1f} nats over {len(means)} dimensions",
-            xlabel="latent dimension",
+            xlabel="latent dimension" if len(means) <= 50 else "latent dimensions, most used first",
             ylabel="rate, nats",
         )
         if len(means) <= 50:

@@ -65,6 +65,9 @@ class ProgressBar(LightningProgressBar):
             console=self._console,
             auto_refresh=False,
             transient=True,
+            # It would break long lines of others, such as the command that goes on.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._task = self._progress.add_task(
             self._name(trainer), total=trainer.num_training_batches, elbo=""
@@ -99,8 +102,10 @@ class ProgressBar(LightningProgressBar):
 
     def _name(self, trainer: Trainer) -> str:
         # Epochs count from one, as in the names of the pictures.
-        width = len(str(trainer.max_epochs))
-        return f"epoch {trainer.current_epoch + 1:>{width}}/{trainer.max_epochs}"
+        epoch = trainer.current_epoch + 1
+        if trainer.max_epochs == -1:  # without end
+            return f"epoch {epoch}"
+        return f"epoch {epoch:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"
 
     def _stop(self) -> None:
         if self._progress is not None:

@@ -140,6 +140,7 @@ def feature_classifier(
         _, channels, height, width = images.shape
         classifier = FeatureClassifier((channels, height, width), num_classes)
         if not _read(path, data, classifier):
+            print("The classifier whose features compare images is trained, once for these data.")
             _train(classifier, *train)
             classifier.test_accuracy = accuracy(classifier, *test)
             _write(path, data, classifier)
