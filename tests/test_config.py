@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from conftest import run_python
+from tiny import options
 from vae_lightning.config import CONF_DIR, check_node, compose, instantiate, nearest, to_container
 from vae_lightning.errors import ConfigError
 from vae_lightning.networks import MLPDecoder
@@ -121,6 +122,21 @@ def test_runs_that_start_in_the_same_second_have_folders_of_their_own(
         folders = [folder_of_a_run() for _ in range(3)]
     assert len(set(folders)) == 3
     assert all(Path(folder).is_dir() for folder in folders)
+
+
+@pytest.mark.parametrize("name", options("data"))
+def test_validation_images_are_held_out_of_training_and_never_test_images(name: str) -> None:
+    # The seed documents alone look at the test split, and their experiments say so.
+    data = compose("train", [f"data={name}", "paths.run_dir=unused"]).data
+    assert data.validation == "held_out"
+    assert data.val_size is None or data.val_size > 0
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "early_stopping"])
+def test_what_is_best_is_judged_by_the_bound_whatever_is_trained(name: str) -> None:
+    overrides = ["callbacks=early_stopping", "objective=mmd", "paths.run_dir=unused"]
+    callback = compose("train", overrides).callbacks[name]
+    assert (callback.monitor, callback.mode) == ("val/elbo", "max")
 
 
 def test_no_option_lies_below_its_group_s_folder() -> None:

@@ -104,6 +104,13 @@ def test_samples_come_in_blocks_so_that_memory_does_not_grow(
     torch.testing.assert_close(nll, expected, rtol=0, atol=1e-12)
 
 
+def test_scores_are_means_over_the_images_however_many_are_measured_at_a_time() -> None:
+    rows = torch.arange(4.0).repeat(50, 1) + torch.arange(50.0)[:, None] ** 2
+    scores = likelihood_scores(rows, num_pixels=6)
+    for name, column in zip(("nll", "elbo", "rate", "distortion"), rows.T, strict=True):
+        assert scores[name] == pytest.approx(column.mean().item())
+
+
 @pytest.mark.parametrize("sizes", [(1,) * 9, (4, 4, 1), (2, 7)])
 def test_numbers_do_not_depend_on_how_images_are_batched(sizes: tuple[int, ...]) -> None:
     model = tiny_vae()

@@ -601,3 +601,18 @@ def test_report_says_what_the_bound_is_of(variant: str, binarize: str) -> None:
     else:
         assert ("256 grey values" in said) is (variant in OF_GREY_VALUES)
         assert ("log-density" in said) is (variant in OF_DENSITIES)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_log_probability_is_the_sum_over_the_pixels_and_not_their_mean(variant: str) -> None:
+    @torch.no_grad()
+    def of_equal_pixels(*shape: int) -> float:
+        likelihood = made(variant, image_shape=shape)
+        for parameter in likelihood.parameters():
+            nn.init.constant_(parameter, 0.3)
+        x = torch.full((1, *shape), 102 / 255)
+        return float(likelihood(torch.ones(1, 5)).log_prob(x))
+
+    one = of_equal_pixels(1, 1, 1)
+    assert one != 0
+    assert of_equal_pixels(*SHAPE) == pytest.approx(math.prod(SHAPE) * one, rel=1e-4)

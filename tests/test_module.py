@@ -21,7 +21,7 @@ from vae_lightning.module import TERMS, VAEModule
 from vae_lightning.networks.layers import BatchNorm
 from vae_lightning.objectives import ELBO
 from vae_lightning.objectives.importance_weighted import ImportanceWeighted
-from vae_lightning.objectives.schedules import Constant, Jump
+from vae_lightning.objectives.schedules import Constant, Jump, Linear
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*have no `val_dataloader`.*", "ignore:The number of training batches"
@@ -352,6 +352,19 @@ def test_validation_measures_the_bound_whatever_beta_trains(tmp_path: Path) -> N
     assert plain["val/loss"] == pytest.approx(-plain["val/elbo"], rel=CLOSE)
     assert plain["val/rate"] > 0.01
     assert scaled["val/loss"] - plain["val/loss"] == pytest.approx(3 * plain["val/rate"], abs=1e-4)
+
+
+def test_the_loss_of_validation_is_the_one_that_is_trained_at_this_step(tmp_path: Path) -> None:
+    module = tiny_module(beta=2.0)
+    assert isinstance(module.objective, ELBO)
+    module.objective.schedule = Linear(12)
+    trainer = tiny_trainer(tmp_path, max_epochs=2)
+    trainer.fit(module, datamodule=tiny_data())
+    means = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in TERMS}
+    # Two epochs of three steps: halfway to a weight of 2.
+    assert trainer.global_step == 6
+    assert means["loss"] == pytest.approx(means["distortion"] + means["rate"], rel=CLOSE)
+    assert means["rate"] > 0.01
 
 
 def test_training_logs_the_bound_whatever_beta_trains(tmp_path: Path) -> None:
