@@ -144,6 +144,23 @@ def test_bernoulli_image_agrees_with_torch_for_any_number_of_pixels(
     torch.testing.assert_close(gradient.unflatten(-1, shape).double(), true, rtol=0, atol=2e-6)
 
 
+def test_bernoulli_image_is_the_same_without_gradients_and_has_second_derivatives() -> None:
+    torch.manual_seed(0)
+    logits = 5 * torch.randn(3, 2, 6, dtype=torch.float64)
+    x = torch.rand(2, 1, 2, 3, dtype=torch.float64, requires_grad=True)
+
+    def log_prob(logits: Tensor, x: Tensor) -> Tensor:
+        return bernoulli.BernoulliImage(logits, (1, 2, 3)).log_prob(x)
+
+    learned = logits.clone().requires_grad_()
+    torch.testing.assert_close(log_prob(learned, x), log_prob(logits, x), rtol=1e-14, atol=1e-14)
+    assert torch.autograd.gradcheck(log_prob, (learned, x))
+    assert torch.autograd.gradgradcheck(log_prob, (learned, x))
+    one = learned[:1, :1]  # scored with each of the images
+    assert torch.autograd.gradcheck(log_prob, (one, x))
+    assert torch.equal(log_prob(one, x), log_prob(one.expand(1, 2, 6), x))
+
+
 def test_bernoulli_image_in_half_precision_is_summed_in_single_precision() -> None:
     torch.manual_seed(0)
     logits = torch.randn(4, 784)

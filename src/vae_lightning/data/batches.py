@@ -106,7 +106,8 @@ class Batches(ABC):
             if self.binarize:
                 images = binarisation.dynamic(images, generator)
             self._position = number + 1
-            yield images, self.labels[part]
+            # Twice as fast as with brackets, on a CPU.
+            yield images, self.labels.index_select(0, part)
 
     def state_dict(self) -> dict[str, int]:
         """How far the epoch has come, so that a run can be resumed in the middle of one."""

@@ -74,23 +74,31 @@ class _LogProbability(torch.autograd.Function):
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
         x = x.to(logits.dtype)
-        ctx.save_for_backward(logits, x)
+        # The gradient needs this again.
+        on = torch.sigmoid(logits) if ctx.needs_input_grad[0] else None
+        ctx.save_for_backward(logits, x, on)
         logits, x = torch.broadcast_tensors(logits, x)
-        # log(1 + e^l) = max(l, 0) - log sigmoid(|l|). One buffer serves for both: touching new
-        # memory takes longer than the arithmetic.
-        buffer = logits.abs()
-        factors = buffer.sigmoid_().unflatten(-1, (-1, _factors(logits.shape[-1])))
+        # log(1 + e^l) = max(l, 0) - log sigmoid(|l|), and sigmoid(|l|) is the likelier of on and
+        # off. One buffer serves for all: touching new memory takes longer than the arithmetic.
+        if on is None:
+            buffer = logits.abs().sigmoid_()
+        else:
+            buffer = (1 - on).expand_as(logits).contiguous()
+            torch.maximum(buffer, on, out=buffer)
+        factors = buffer.unflatten(-1, (-1, _factors(logits.shape[-1])))
         off = factors.prod(-1).log_().sum(-1)
         torch.clamp_min(logits, 0, out=buffer).addcmul_(x, logits, value=-1)
         return off - buffer.sum(-1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        logits, x = ctx.saved_tensors
+        logits, x, on = ctx.saved_tensors
         for_logits = for_x = None
         gradient = gradient.unsqueeze(-1)
         if ctx.needs_input_grad[0]:
-            for_logits = torch.sub(x, torch.sigmoid(logits)).mul_(gradient)
+            if torch.is_grad_enabled():  # of a gradient that will itself be differentiated
+                on = torch.sigmoid(logits)
+            for_logits = torch.sub(x, on).mul_(gradient)
         if ctx.needs_input_grad[1]:
             for_x = (logits * gradient).sum_to_size(x.shape)
         return for_logits, for_x
