@@ -244,6 +244,36 @@ def test_learning_rate_that_is_logged_is_the_one_that_the_epoch_was_trained_with
     assert logged == pytest.approx([0.4, 0.2, 0.1])
 
 
+def _moved(folder: Path, **options: Any) -> float:
+    """How far one step of size 1 along the gradient goes."""
+    module = tiny_module(lr=1.0)
+    start = torch.cat([weight.detach().flatten().clone() for weight in module.parameters()])
+    tiny_trainer(folder, max_steps=1, **options).fit(module, datamodule=tiny_data())
+    end = torch.cat([weight.detach().flatten() for weight in module.parameters()])
+    return (end - start).norm().item()
+
+
+def test_gradients_are_clipped_where_it_is_asked_for_and_only_there(tmp_path: Path) -> None:
+    free = _moved(tmp_path)
+    assert free > 0.1
+    assert _moved(tmp_path, gradient_clip_val=0.01) == pytest.approx(0.01, rel=1e-3)
+    assert _moved(tmp_path, gradient_clip_val=10 * free) == free
+
+
+def test_a_step_takes_the_gradient_of_its_own_batch_alone(tmp_path: Path) -> None:
+    module = tiny_module()
+    weight = next(module.parameters())
+    seen = []
+
+    class Look(Callback):
+        def on_before_backward(self, *_: Any) -> None:
+            seen.append(weight.grad)
+
+    tiny_trainer(tmp_path, Look()).fit(module, datamodule=tiny_data())
+    assert seen == [None] * len(seen)
+    assert len(seen) > 1
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 def test_a_run_that_ends_within_an_epoch_logs_the_images_that_it_saw(
     tmp_path: Path, limit: int

@@ -42,7 +42,7 @@ def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
     So an evaluation or a picture is the same each time, and training goes on as if it had not been.
     """
     state = random_state(device)
-    torch.manual_seed(seed)
+    reseed(seed, device)
     try:
         yield
     finally:
