@@ -27,7 +27,7 @@ def trace_of(mean: Tensor, scale: Tensor | float, num_samples: int = 1) -> Trace
     posterior = normal(mean, scale)
     prior = normal(torch.zeros_like(mean[0]), 1.0)
     latent = Latent(posterior.rsample(torch.Size((num_samples,))), posterior, prior)
-    pixels = torch.zeros(num_samples, len(mean), 1, 1, 1).to(mean)
+    pixels = torch.zeros(num_samples, len(mean), 1, 2, 3).to(mean)
     return Trace(pixels[0], (latent,), Independent(Normal(pixels, 1.0), 3))
 
 
@@ -249,15 +249,16 @@ def test_penalty_is_of_squared_differences_from_the_identity() -> None:
 
 def test_covariance_of_the_latents_takes_in_that_of_each_posterior() -> None:
     # Means that are all the same, so that only the posteriors' own covariance is left.
-    matrix = torch.tensor([[1.0, 0.9], [0.9, 1.0]]).double()
+    matrices = torch.eye(2).double().repeat(4, 1, 1)
+    matrices[:, 0, 1] = matrices[:, 1, 0] = torch.tensor([0.9, 0.1, 0.3, 0.7]).double()
     mean = torch.zeros(4, 2).double()
-    posterior = MultivariateNormal(mean, matrix.expand(4, 2, 2))
+    posterior = MultivariateNormal(mean, matrices)
     prior = MultivariateNormal(mean[0], torch.eye(2).double())
     latent = Latent(posterior.rsample(torch.Size((1,))), posterior, prior)
     pixels = torch.zeros(1, 4, 1, 1, 1).double()
     trace = Trace(pixels[0], (latent,), Independent(Normal(pixels, 1.0), 3))
     _, parts = MomentMatching(1, "latents", 100.0, 10.0)(trace, 0)
-    assert parts["moment_matching"].item() == pytest.approx(10 * 2 * 0.9**2)
+    assert parts["moment_matching"].item() == pytest.approx(10 * 2 * 0.5**2)
 
 
 def test_covariance_of_the_latents_is_that_of_their_samples() -> None:

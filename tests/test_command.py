@@ -172,6 +172,10 @@ MISTAKES = [
     (["-m", "seed=0,1", "model.latent_dmi=2,3"], ["latent_dmi"]),
     (["-m", "model.latent_dim=interval(2,3)"], ["model.latent_dim"]),
     (["callbacks.pictures=5"], ["callbacks.pictures=5", "null to do without"]),
+    (
+        ["-m", "model/prior=mixture,vamp", "model.prior.num_components=4"],
+        ["model.prior.num_components: not of all", "write ++model.prior.num_components=4"],
+    ),
     (["-m", "hparams_search=latent_dim", "objective.beta=-1"], ["objective.beta=-1"]),
     (["-m", "seed=0,1", *TWO_PROCESSES], ["2 devices", "trainer.devices=1", "without -m"]),
     (["hparams_search=latent_dim"], ["model.latent_dim is swept over", "add -m"]),

@@ -21,6 +21,7 @@ from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNorma
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Encode, Prior
 from vae_lightning.distributions.priors.standard_normal import StandardNormal
+from vae_lightning.metrics import latents
 from vae_lightning.metrics.decomposition import rate_decomposition
 from vae_lightning.metrics.latents import active_units, usage
 from vae_lightning.models.hierarchical import HierarchicalVAE
@@ -495,6 +496,23 @@ def test_rates_of_the_layers_add_up_to_the_rate(inference: str) -> None:
     errors = 4 * math.sqrt(2 / rate.numel()) * rate.std().item()  # of two independent means
     assert sum(rates) == pytest.approx(rate.mean().item(), abs=errors)
     assert errors < 0.2 * rate.mean().item()
+
+
+def test_usage_counts_each_image_once_however_they_are_divided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    model = linear_gaussian("top_down")
+    images = grey_images(10)
+    images[8:] *= 5  # the last two, unlike the others, are in a part of their own
+    monkeypatch.setattr(latents, "_AVERAGED", 2000)
+    whole = usage(model, images, None)
+    monkeypatch.setattr(latents, "_ENCODED", 4)
+    parts = usage(model, images, None)
+    for name in ("rate_per_dimension", "rate_per_layer"):
+        assert parts[name] == pytest.approx(cast(list[float], whole[name]), rel=0.02)
+    means = [latent.rate.mean().item() for latent in model.infer(images[8:], 2000)]
+    assert means != pytest.approx(cast(list[float], whole["rate_per_layer"]), rel=0.1)
 
 
 def test_rate_per_dimension_is_of_all_layers_or_of_none() -> None:

@@ -370,6 +370,16 @@ def test_every_combination_is_the_same_after_saving_and_loading(posterior: str, 
     torch.testing.assert_close(elbo(other), elbo(model), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("prior", PRIORS)
+def test_latents_are_drawn_as_the_prior_draws_them(prior: str) -> None:
+    model = small_model("diagonal_normal", prior)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(2)
+        expected = model.prior_distribution().sample(torch.Size((50,)))
+        torch.manual_seed(2)
+        assert torch.equal(model.sample_latents(50), expected)
+
+
 @pytest.mark.parametrize("prior", ["mixture", "vamp"])
 def test_a_prior_without_components_is_refused(prior: str) -> None:
     with pytest.raises(ConfigError, match=r"model\.prior\.num_components=0 is out of range"):

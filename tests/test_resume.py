@@ -41,6 +41,9 @@ SMALL = (
     "model.latent_dim=4",
     "optimizer.lr=0.01",
     "scheduler=cosine",
+    # A warm-up longer than the run, so that each step has a loss of its own.
+    "objective/schedule=linear",
+    "objective.schedule.steps=100",
     "trainer.max_epochs=4",
 )
 

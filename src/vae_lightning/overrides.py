@@ -54,7 +54,10 @@ def jobs(config_name: str, flags: argparse.Namespace) -> Iterator[list[str]]:
     from hydra.core.global_hydra import GlobalHydra
 
     overrides: list[str] = flags.overrides
-    config = compose_job(config_name, flags, without_sweeps(overrides))
+    try:
+        config = compose_job(config_name, flags, without_sweeps(overrides))
+    except ConfigError as error:
+        raise _of_swept_options(config_name, flags) or error from error
     swept = dict(config.hydra.sweeper.get("params") or {})
     if not is_sweep(config.hydra):
         if swept and not any(item.startswith("hydra.mode=") for item in overrides):
@@ -75,6 +78,27 @@ def jobs(config_name: str, flags: argparse.Namespace) -> Iterator[list[str]]:
                 choices.append([str(override.input_line)])
     for combination in itertools.product(*choices):
         yield list(combination)
+
+
+def _of_swept_options(config_name: str, flags: argparse.Namespace) -> ConfigError | None:
+    """What to write for keys of options that are swept over, where the default has no such keys.
+
+    Hydra composes what the jobs have in common before it looks at any of them.
+    """
+    swept = [item.key_or_group for item in _parsed(flags.overrides) if item.is_sweep_override()]
+    sections = tuple(f"{group.replace('/', '.')}." for group in swept)
+    common = without_sweeps(flags.overrides)
+    below = [item for item in common if item.startswith(sections)]
+    if not below:
+        return None
+    try:
+        compose_job(config_name, flags, [item for item in common if item not in below])
+    except ConfigError:  # something else is wrong as well
+        return None
+    keys, settings = (" and ".join(texts) for texts in (
+        [item.partition("=")[0] for item in below], [f"++{item}" for item in below]
+    ))  # fmt: skip
+    return ConfigError(f"{keys}: not of all options that are swept over, so write {settings}")
 
 
 def is_sweep(settings: Any) -> bool:

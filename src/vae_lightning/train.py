@@ -97,6 +97,7 @@ def build(config: dict[str, Any]) -> Run:
     from lightning import seed_everything
     from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 
+    from vae_lightning.callbacks.idle import leave_out_idle_hooks
     from vae_lightning.compatibility import check_accelerator, check_parts, check_together
     from vae_lightning.module import VAEModule
 
@@ -130,6 +131,7 @@ def build(config: dict[str, Any]) -> Run:
         callbacks=callbacks,
         logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
     )
+    leave_out_idle_hooks(callbacks)
     if config["ckpt_path"] is not None:
         from vae_lightning.checkpoint import check_epochs_left, check_same_model
 

@@ -78,7 +78,8 @@ class RatePerDimension(Drawing):
         self.count = count
 
     def draw(self, scene: Scene) -> Tensor | None:
-        scores = usage(scene.model, *scene.images(self.count))
+        images, labels = scene.images(self.count)
+        scores = usage(scene.model, images, labels)
         if "rate_per_dimension" not in scores:
             return None
         rates = torch.tensor(scores["rate_per_dimension"])
@@ -97,7 +98,7 @@ class RatePerDimension(Drawing):
         if len(latents) > 1:
             axes.legend(frameon=False)
         axes.set(
-            title=f"{means.sum():.1f} nats over {len(means)} dimensions",
+            title=f"{means.sum():.1f} nats over {len(means)} dimensions; {len(images):,} images",
             xlabel="latent dimension" if len(means) <= 50 else "latent dimensions, most used first",
             ylabel="rate, nats",
         )

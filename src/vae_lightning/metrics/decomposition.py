@@ -115,7 +115,7 @@ def _log_factors(posterior: Distribution, z: Tensor) -> Tensor:
     base = independent_dimensions(posterior)
     if base is None:
         return posterior.log_prob(z).unsqueeze(0)
-    if type(base) is Normal and z.dim() == 3:
+    if isinstance(base, Normal) and z.dim() == 3:
         # The same, two to three times as fast: along the images, memory has no gaps.
         loc, scale = (value.T.contiguous().unsqueeze(1) for value in (base.loc, base.scale))
         return Normal(loc, scale, validate_args=False).log_prob(z.permute(2, 0, 1))

@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, register_kl
 
 from vae_lightning.distributions.priors.prior import Encode, Prior
+from vae_lightning.distributions.same_shape import SameShapeNormal
 
 
-class UnitNormal(Normal):
+class UnitNormal(SameShapeNormal):
     """Torch's Normal of mean 0 and scale 1, known to be so: its KL takes half the operations."""
 
 
@@ -56,4 +57,4 @@ class StandardNormal(Prior):
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
 
     def forward(self, encode: Encode) -> Distribution:
-        return Independent(UnitNormal(self.mean, self.scale, validate_args=False), 1, False)
+        return Independent(UnitNormal(self.mean, self.scale), 1, False)

@@ -91,7 +91,7 @@ class Vamp(SeesData, Prior):
                 "a VampPrior is made of posteriors, and a deterministic one has no density: "
                 "choose model/prior=standard_normal"
             )
-        if isinstance(posterior, Independent) and type(posterior.base_dist) is Normal:
+        if isinstance(posterior, Independent) and isinstance(posterior.base_dist, Normal):
             normal = posterior.base_dist
             return NormalMixture(self.log_weights, normal.loc, normal.scale)
         if isinstance(posterior, Pushed) and len(self.log_weights) > _FEW:
