@@ -15,7 +15,7 @@ from conftest import TIMEOUT_SECONDS, CallCommand, Outcome, RunCommand, write_fa
 from vae_lightning import command
 from vae_lightning.config import compose, to_container
 from vae_lightning.errors import DataError, UserError
-from vae_lightning.overrides import quoted
+from vae_lightning.mistakes import quoted
 
 CallTrain = Callable[..., Outcome]
 
@@ -176,6 +176,11 @@ MISTAKES = [
         ["-m", "model/prior=mixture,vamp", "model.prior.num_components=4"],
         ["model.prior.num_components: not of all", "write ++model.prior.num_components=4"],
     ),
+    (
+        ["trainer.limit_train_batches=2"],
+        ["limit_train_batches is not set in train", "as in +trainer.limit_train_batches="],
+    ),
+    (["optimizer.zzz=2"], ["zzz is not a key of optimizer: there are: betas, eps, fused"]),
     (["-m", "hparams_search=latent_dim", "objective.beta=-1"], ["objective.beta=-1"]),
     (["-m", "seed=0,1", *TWO_PROCESSES], ["2 devices", "trainer.devices=1", "without -m"]),
     (["hparams_search=latent_dim"], ["model.latent_dim is swept over", "add -m"]),

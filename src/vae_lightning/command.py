@@ -14,13 +14,13 @@ from typing import Any
 
 from vae_lightning.config import CONF_DIR, instantiate, to_container
 from vae_lightning.errors import ConfigError, DataError, UserError
+from vae_lightning.mistakes import quoted
 from vae_lightning.overrides import (
     compose_job,
     is_sweep,
     jobs,
     output_folder,
     parse,
-    quoted,
     without_sweeps,
 )
 from vae_lightning.resolvers import folders_made, register_resolvers

@@ -6,7 +6,7 @@ from vae_lightning import command
 from vae_lightning.checks import at_least
 from vae_lightning.config import check_keys, check_section, compose, instantiate, to_container
 from vae_lightning.errors import ConfigError
-from vae_lightning.overrides import quoted
+from vae_lightning.mistakes import quoted
 from vae_lightning.trained import check_trained, datamodule_of
 
 PARTS = ("likelihood", "latents", "samples")

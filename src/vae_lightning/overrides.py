@@ -1,15 +1,14 @@
-"""What a command line asks for: its flags, its jobs, and what is wrong with it, in one line."""
+"""What a command line asks for: its flags and its jobs."""
 
 import argparse
 import itertools
-import re
-import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from vae_lightning.config import CONF_DIR, compose, nearest
 from vae_lightning.errors import ConfigError
+from vae_lightning.mistakes import explain, first_line, no_option, quoted, unreadable
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -117,7 +116,7 @@ def output_folder(settings: Any) -> Path:
     try:
         return Path(settings.sweep.dir if is_sweep(settings) else settings.run.dir)
     except OmegaConfBaseException as error:
-        raise ConfigError(_first_line(error)) from error
+        raise ConfigError(first_line(error)) from error
 
 
 def without_sweeps(overrides: Sequence[str]) -> list[str]:
@@ -129,15 +128,6 @@ def without_sweeps(overrides: Sequence[str]) -> list[str]:
     return [str(item.input_line) for item in _parsed(overrides) if not item.is_sweep_override()]
 
 
-def quoted(text: str) -> str:
-    """A text as the value of an override: in quotes, unless it looks like a plain path."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
-        return text
-    return QuotedString(text.replace("${", r"\${"), Quote.double).with_quotes()
-
-
 def _parsed(overrides: Sequence[str], config_loader: Any = None) -> list[Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import OverrideParseException
@@ -145,26 +135,11 @@ def _parsed(overrides: Sequence[str], config_loader: Any = None) -> list[Any]:
     try:
         parsed = OverridesParser.create(config_loader).parse_overrides(list(overrides))
     except OverrideParseException as error:
-        raise ConfigError(_unreadable(error.override, str(error))) from error
+        raise ConfigError(unreadable(error.override, str(error))) from error
     for item in parsed:
         if not item.key_or_group:
-            raise ConfigError(_unreadable(str(item.input_line), ""))
+            raise ConfigError(unreadable(str(item.input_line), ""))
     return parsed
-
-
-def _unreadable(override: str, explanation: str) -> str:
-    key, equals, value = override.partition("=")
-    if not (key and equals):
-        return (
-            f"{override} is not a setting: settings are written key=value, with quotes around "
-            "all of it where there is a space, as in 'task_name=my runs'"
-        )
-    # Hydra 1.4 begins with the place of the override among all.
-    empty = ("Error parsing override", "Error when parsing index", "LexerNoViableAlt", "See http")
-    reasons = [line for line in explanation.splitlines() if not line.startswith(empty)]
-    reason = f" ({reasons[0]})" if reasons and reasons[0].strip(" ^") else ""
-    example = shlex.quote(f"{key}={quoted(value)}")
-    return f"{override} cannot be read{reason}: a text with such signs is written {example}"
 
 
 def compose_job(config_name: str, flags: argparse.Namespace, overrides: Sequence[str]) -> Any:
@@ -187,106 +162,10 @@ def compose_job(config_name: str, flags: argparse.Namespace, overrides: Sequence
     except MissingConfigException as error:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         if not error.options:
-            raise ConfigError(_first_line(error)) from error
+            raise ConfigError(first_line(error)) from error
         close = nearest(option, error.options)
         raise ConfigError(f"{group}={option} is not there: {close}") from error
     except ValueError as error:  # Hydra's answer to group=null
-        raise ConfigError(_no_option(overrides) or _first_line(error)) from error
+        raise ConfigError(no_option(_parsed(overrides)) or first_line(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, config_name, overrides)) from error
-
-
-def _no_option(overrides: list[str]) -> str | None:
-    """What is wrong with the first choice that is null or a number."""
-    for item in _parsed(overrides):
-        options = [file.stem for file in (CONF_DIR / item.key_or_group).glob("*.yaml")]
-        if options and (item.value() is None or isinstance(item.value(), int | float)):
-            return f"{item.input_line} is no option: {nearest('', options)}"
-    return None
-
-
-def _explain(error: Exception, config_name: str, overrides: list[str]) -> str:
-    line = _first_line(error)
-    if match := re.search(
-        r"(?:override|delete)(?: config value| from config\.)? '([^']+)'", line
-    ) or re.search(r"Key '([^']+)' is not in struct", line):
-        key = match[1]
-        others = [item for item in overrides if not item.lstrip("+~").startswith(key)]
-        try:
-            composed = compose(config_name, others, with_hydra=True)
-            known = {name for name in _keys(composed) if name.partition(".")[0] != "hydra"}
-        except Exception:  # several mistakes: the first is enough
-            return f"{key} is not a key of the configuration"
-        if key in known and any(item.partition("=")[0] == f"~{key}" for item in overrides):
-            return f"{key} cannot be left out"  # Hydra deletes no null
-        if said := _elsewhere(key, config_name, known, composed.hydra.runtime.choices):
-            return said
-        parent, dot, leaf = key.rpartition(".")
-        siblings = {name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent}
-        if siblings and dot:
-            return f"{leaf} is not a key of {parent}: {nearest(leaf, siblings)}"
-        return f"{key} is not a key of the configuration: {nearest(key, known, siblings)}"
-    if match := re.search(r"Ambiguous value for argument '([^']+)'", line):
-        return f"{match[1]} is several values: add -m to run one job for each"
-    return line
-
-
-def _elsewhere(
-    key: str, config_name: str, known: Collection[str], choices: Mapping[str, str]
-) -> str | None:
-    """What is wrong with a key that would be right with another option, or another command."""
-    group, *below = key.split(".")
-    if group in choices:
-        # What lies in an option's file, of a part that no chosen option has.
-        if (
-            below
-            and below[0] != choices[group]
-            and f"{group}.{below[0]}" not in known
-            and (CONF_DIR / group / f"{below[0]}.yaml").is_file()
-        ):
-            return f"{key} is a key of {group}={below[0]}: choose that first"
-        return None
-    for own, others in (("trainer", "device"), ("device", "trainer")):
-        if key == others and own in known:
-            return f"{key} is not a key of {config_name}: it runs where {own} says, as in {own}=cpu"
-    if not (CONF_DIR / group).is_dir() or (below and group in known):
-        return None
-    parent = group.partition("/")[0]
-    if parent in choices:
-        return f"{group} is not a part of {parent}={choices[parent]}"
-    takers = _takers(parent)
-    if takers == ["train"]:
-        return (
-            f"{group} is an option of train: {config_name} takes what the checkpoint was "
-            "trained with"
-        )
-    return f"{group} is an option of {' and '.join(takers)}"
-
-
-def _takers(group: str) -> list[str]:
-    """The commands that choose from a group themselves."""
-    from omegaconf import OmegaConf
-
-    entries = {
-        path.stem: OmegaConf.select(OmegaConf.load(path), "defaults")
-        for path in CONF_DIR.glob("*.yaml")
-    }
-    return sorted(
-        name
-        for name, defaults in entries.items()
-        if any(not isinstance(entry, str) and group in entry for entry in defaults)
-    )
-
-
-def _keys(config: Any, prefix: str = "") -> Iterator[str]:
-    from omegaconf import DictConfig
-
-    for key in config:
-        yield f"{prefix}{key}"
-        node = config._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none():
-            yield from _keys(node, f"{prefix}{key}.")
-
-
-def _first_line(error: Exception) -> str:
-    return next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+        raise ConfigError(explain(error, config_name, overrides)) from error

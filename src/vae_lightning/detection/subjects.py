@@ -12,7 +12,7 @@ from vae_lightning.config import check_type, compose, instantiate, nearest, to_c
 from vae_lightning.data import ImageDataModule
 from vae_lightning.data.files import NamedImages, read_inputs
 from vae_lightning.errors import ConfigError, DataError
-from vae_lightning.overrides import quoted
+from vae_lightning.mistakes import quoted
 from vae_lightning.trained import Studio
 
 
