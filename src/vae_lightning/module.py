@@ -95,17 +95,6 @@ class VAEModule(LightningModule):
             for weight in group["params"]:
                 weight.grad = None
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        if gradient_clip_val:  # to find out as much takes Lightning half a hundredth of a step
-            super().configure_gradient_clipping(
-                optimizer, gradient_clip_val, gradient_clip_algorithm
-            )
-
     def on_train_start(self) -> None:
         if self._resumed_state is not None and self.global_rank == 0:
             set_random_state(self._resumed_state)
