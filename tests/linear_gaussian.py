@@ -21,7 +21,7 @@ Shape = tuple[int, int, int]
 class FullNormal(Posterior):
     """A normal posterior with correlated dimensions; its rate is sampled."""
 
-    space = "plane"
+    space = "euclidean"
 
     def __init__(self, weight: Tensor, bias: Tensor, covariance: Tensor) -> None:
         super().__init__()

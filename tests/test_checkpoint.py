@@ -9,7 +9,7 @@ import torch
 
 import vae_lightning
 from conftest import FinishedRun
-from vae_lightning.checkpoint import check_same_model
+from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.errors import CheckpointError
 from vae_lightning.models import VAE
@@ -109,10 +109,10 @@ def test_a_checkpoint_of_before_an_option_came_is_the_model_that_it_was(
     assert config["model"]["posterior"].pop("passes", "there is none") is None
     path = write(tmp_path / "old.ckpt", config, model)
     assert torch.equal(vae_lightning.load(path).reconstruct(images), model.reconstruct(images))
-    check_same_model(path, small_config("model/posterior=flow")["model"])
+    Checkpoint(path).check_same_model(small_config("model/posterior=flow")["model"])
     normalised = small_config("model/posterior=flow", **{"encoder.batch_norm": True})
     with pytest.raises(CheckpointError, match=r"with model\.encoder\.batch_norm=False, not True$"):
-        check_same_model(path, normalised["model"])
+        Checkpoint(path).check_same_model(normalised["model"])
 
 
 def test_the_best_checkpoint_of_a_folder_is_preferred_to_the_last(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_training_does_not_go_on_from_a_file_of_another_project(
     path = tmp_path / "foreign.ckpt"
     torch.save(content, path)
     with pytest.raises(CheckpointError, match=re.escape(str(path))):
-        check_same_model(path, small_config()["model"])
+        Checkpoint(path).check_same_model(small_config()["model"])
 
 
 def test_a_configuration_that_describes_no_vae_is_refused(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_pickled_object_in_a_checkpoint_is_refused_and_not_run(tmp_path: Path)
 
 def test_a_checkpoint_of_the_same_model_is_accepted(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ckpt", small_config(latent_dim=3))
-    check_same_model(path, small_config(latent_dim=3)["model"])
+    Checkpoint(path).check_same_model(small_config(latent_dim=3)["model"])
 
 
 @pytest.mark.parametrize(
@@ -263,6 +263,6 @@ def test_a_checkpoint_of_another_model_is_refused_by_the_key_that_differs(
 ) -> None:
     path = write(tmp_path / "a.ckpt", small_config(latent_dim=3))
     with pytest.raises(CheckpointError) as error:
-        check_same_model(path, small_config(**{"latent_dim": 3, key: value})["model"])
+        Checkpoint(path).check_same_model(small_config(**{"latent_dim": 3, key: value})["model"])
     assert told in str(error.value)
     assert str(path) in str(error.value)

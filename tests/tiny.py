@@ -19,10 +19,10 @@ from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNorma
 from vae_lightning.distributions.priors.standard_normal import StandardNormal
 from vae_lightning.distributions.spaces import Space
 from vae_lightning.models import VAE
-from vae_lightning.module import VAEModule
 from vae_lightning.networks import MLPDecoder, MLPEncoder
 from vae_lightning.objectives import ELBO
 from vae_lightning.objectives.schedules import Constant
+from vae_lightning.training.module import VAEModule
 
 SIZE = 4
 CONSTANT = partial(torch.optim.lr_scheduler.ConstantLR, factor=1.0, total_iters=0)
@@ -61,7 +61,7 @@ def tiny_data(**options: Any) -> ImageDataModule:
         "batch_size": 8,
         "eval_batch_size": 4,
         "val_size": 8,
-        "validation": "held_out",
+        "validation": "split",
         "binarize": "none",
         "held_out": [],
         "seed": 0,
@@ -158,3 +158,21 @@ def composed_model(*overrides: str) -> VAE:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return instantiate(config, "model")
+
+
+# A VQ-VAE of 8 codes, and images of 8x8 pixels.
+SMALL_CODES = (
+    "model=vector_quantized",
+    "data.size=8",
+    "model.num_codes=8",
+    "model.code_dim=3",
+    "model.encoder.channels=[4]",
+    "model.decoder.channels=[4]",
+    "model.prior.width=8",
+    "model.prior.heads=2",
+    "model.prior.layers=1",
+)
+
+
+def small_codes(*overrides: str) -> Any:
+    return composed_model(*SMALL_CODES, *overrides)

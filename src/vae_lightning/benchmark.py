@@ -1,257 +1,29 @@
-"""Time training, evaluation and samples: `python -m vae_lightning.benchmark [key=value ...]`.
+"""Time training, evaluation and samples: `python -m vae_lightning.benchmark [key=value ...]`."""
 
-The rivals have the default run's network (784-400-20-400-784, Bernoulli) whatever is configured,
-and see the same images with the same batch size, so that a ratio compares like with like.
-"""
-
-import json
-import resource
-import statistics
-import sys
-import tempfile
-from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vae_lightning import command
-from vae_lightning.checks import at_least
-from vae_lightning.config import check_type
-from vae_lightning.errors import ConfigError
-from vae_lightning.train import build, fit
+from vae_lightning.cli.command import run
 
 if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
-    from torch import Tensor
-
-    from vae_lightning.models import Model
-
-_OWN_KEYS = ("rounds", "nll_images", "samples")
-# K of the nll that is timed.
-NUM_SAMPLES = 5000
+    from vae_lightning.benchmarking.run import Benchmark
 
 
-def check(config: dict[str, Any]) -> None:
-    """Refuse what cannot be timed; see `train.build`."""
-    for key in _OWN_KEYS:
-        check_type(config[key], int, key)
-        try:
-            at_least(key, config[key], 1)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-    if config["model"]["image_shape"] != [1, 28, 28]:
-        raise ConfigError("the benchmark's networks are for images of 28x28 pixels: use data=mnist")
-    build(_of_train(config))
+def prepare(config: dict[str, Any]) -> "Benchmark":
+    """Check what is to be timed; see `benchmarking.run.prepare`."""
+    from vae_lightning.benchmarking.run import prepare
+
+    return prepare(config)
 
 
-def benchmark(config: dict[str, Any]) -> None:
-    """Time each in turn, `rounds` times, and print the medians and ratios."""
-    from rich.console import Console
+def benchmark(benchmark: "Benchmark") -> None:
+    """Time each in turn, and print the medians and ratios."""
+    from vae_lightning.benchmarking.run import measure
 
-    from vae_lightning import rivals
-    from vae_lightning.data.batches import ResidentBatches
-
-    console = Console(highlight=False)
-    run = build(_of_train(config))
-    run.datamodule.prepare_data()
-    run.datamodule.setup("fit")
-    batches = run.datamodule.train_dataloader()
-    if not isinstance(batches, ResidentBatches):
-        raise ConfigError("the benchmark times images that fit into memory: use data=mnist")
-    device = run.trainer.strategy.root_device
-    images = batches.images.to(device)
-    count = config["nll_images"]
-    console.print(
-        f"{len(images):,} images in batches of {batches.batch_size} on {device}; "
-        f"{config['rounds']} rounds"
-    )
-    training = _rounds(
-        config["rounds"],
-        lambda: _epochs_in_turn(config, images, batches.batch_size),
-        lambda: {"textbook script": [rivals.textbook_epoch(batches)]},
-    )
-    console.print(f"nll of {count} images with K = {NUM_SAMPLES:,}")
-    evaluation = _rounds(
-        config["rounds"],
-        lambda: {"nll": [_own_nll(run.module.model, images[:count])]},
-        lambda: {"matrix products": [rivals.decoder_products(count, NUM_SAMPLES, device)]},
-    )
-    samples = config["samples"]
-    console.print(f"{samples:,} samples")
-    sampling = _rounds(
-        config["rounds"],
-        lambda: _own_samples(run.module.model.to(device).eval(), samples),
-        lambda: {"matrix products": [rivals.decoder_products(samples, 1, device)]},
-    )
-    _conclude(config, training, len(images), evaluation, sampling)
-
-
-# Seconds by what took them: for each round, those of each time.
-_Seconds = dict[str, list[list[float]]]
-
-
-def _rounds(rounds: int, *tasks: Callable[[], dict[str, list[float]]]) -> _Seconds:
-    from rich.console import Console
-
-    seconds: _Seconds = defaultdict(list)
-    for number in range(rounds):
-        for task in tasks:
-            for name, taken in task().items():
-                seconds[name].append(taken)
-        times = "  ".join(
-            f"{name} {statistics.median(taken[-1]):.2f} s" for name, taken in seconds.items()
-        )
-        Console(highlight=False).print(f"round {number + 1}  {times}")
-    return seconds
-
-
-def _of_train(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in _OWN_KEYS}
-
-
-def _epochs_in_turn(
-    config: dict[str, Any], images: "Tensor", batch_size: int
-) -> dict[str, list[float]]:
-    """The project's run, with its callbacks and logging, and the hand-written loop.
-
-    They take turns epoch by epoch, so that both see the same moods of the machine.
-
-    Returns:
-        Seconds of each epoch of both.
-    """
-    import contextlib
-    import io
-
-    from vae_lightning.rivals import EpochsInTurn, HandWrittenLoop, seconds_of
-
-    rival = HandWrittenLoop(images, batch_size)
-    turns = EpochsInTurn(lambda: seconds_of(rival.epoch, images.device))
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        run = build(_moved(_of_train(config), config["paths"]["run_dir"], folder))
-        run.trainer.callbacks.append(turns)  # type: ignore[attr-defined]
-        fit(run)
-    return {
-        "vae_lightning": turns.own_seconds,
-        "hand-written loop": turns.rival_seconds,
-    }
-
-
-def _moved(node: Any, before: str, after: str) -> Any:
-    if isinstance(node, dict):
-        return {key: _moved(value, before, after) for key, value in node.items()}
-    return node.replace(before, after) if isinstance(node, str) else node
-
-
-def _own_nll(model: "Model", images: "Tensor") -> float:
-    """The project's nll of some images: seconds."""
-    import torch
-
-    from vae_lightning.metrics import ImageBounds
-    from vae_lightning.rivals import seconds_of
-
-    model = model.to(images.device).eval()
-    metric = ImageBounds(NUM_SAMPLES, seed=0).to(images.device)
-    places = torch.arange(len(images))
-    return seconds_of(lambda: metric.update(model, images / 255, places), images.device)
-
-
-def _own_samples(model: "Model", count: int) -> dict[str, list[float]]:
-    """Samples as bytes, and the same again written to disk: seconds of each."""
-    from itertools import chain
-
-    from vae_lightning.config import compose
-    from vae_lightning.generation.blocks import sampled
-    from vae_lightning.generation.writers import in_a_thread, npz
-    from vae_lightning.rivals import seconds_of
-
-    block_size = compose("generate", ["paths.run_dir=unused"]).mode.block_size
-
-    def make() -> None:
-        for _ in sampled(model, model.sample_latents, count, None, block_size):
-            pass
-
-    def make_and_write() -> None:
-        blocks = sampled(model, model.sample_latents, count, None, block_size)
-        first = next(blocks)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "samples.npz"
-            with npz(path, count, first) as write, in_a_thread(write) as write_later:
-                for block in chain([first], blocks):
-                    write_later(block)
-
-    return {
-        "samples": [seconds_of(make, model.device)],
-        "samples written": [seconds_of(make_and_write, model.device)],
-    }
-
-
-def _conclude(
-    config: dict[str, Any],
-    training: _Seconds,
-    num_images: int,
-    evaluation: _Seconds,
-    sampling: _Seconds,
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    own, rival = training["vae_lightning"], training["hand-written loop"]
-    # What happens once in a run is in the mean of its epochs, and in the median of none.
-    epoch, run = _ratio(_each(own), _each(rival)), _ratio(_mean(own), _mean(rival))
-    ratios = {"vae_lightning": 1.0, "hand-written loop": 1 / epoch}
-    ratios["textbook script"] = _ratio(_median(training["textbook script"]), _median(own))
-    table = Table("", "seconds per epoch", "images per second", "ratio to vae_lightning")
-    result: dict[str, Any] = {}
-    for name, ratio in ratios.items():
-        median = statistics.median(_each(training[name]))
-        result[name] = {"seconds": training[name], "median": median, "ratio": ratio}
-        table.add_row(name, f"{median:.2f}", f"{num_images / median:,.0f}", f"{ratio:.2f}")
-    console.print(table)
-    # Kilobytes on Linux, bytes on a Mac.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    nll, made, written = (
-        _ratio(_each(seconds[name]), _each(seconds["matrix products"]))
-        for seconds, name in (
-            (evaluation, "nll"),
-            (sampling, "samples"),
-            (sampling, "samples written"),
-        )
-    )
-    result |= {"overhead": epoch, "overhead_of_a_run": run, "peak_gigabytes": peak}
-    result |= {"nll_ratio": nll, "samples_ratio": made, "samples_written_ratio": written}
-    result |= {"evaluation": evaluation, "sampling": sampling}
-    console.print(
-        f"An epoch with validation, pictures and logging takes {epoch:.2f} times the "
-        f"hand-written loop; {run:.2f} times with what happens once in a run. nll with K = "
-        f"{NUM_SAMPLES:,} takes {nll:.2f} times the decoder's matrix products alone; "
-        f"{config['samples']:,} samples take {made:.2f} times theirs, and {written:.2f} times with "
-        f"writing them to disk. Peak memory of all: {peak:.2f} GB."
-    )
-    path = Path(config["paths"]["run_dir"]) / "benchmark.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    console.print(f"run  {path.parent}", soft_wrap=True)
-
-
-def _each(rounds: list[list[float]]) -> list[float]:
-    return [seconds for taken in rounds for seconds in taken]
-
-
-def _mean(rounds: list[list[float]]) -> list[float]:
-    return [statistics.mean(taken) for taken in rounds]
-
-
-def _median(rounds: list[list[float]]) -> list[float]:
-    return [statistics.median(taken) for taken in rounds]
-
-
-def _ratio(taken: list[float], others: list[float]) -> float:
-    # Each is compared with what ran next to it, on a machine that others may share.
-    return statistics.median(a / b for a, b in zip(taken, others, strict=True))
+    measure(benchmark)
 
 
 def main() -> None:
-    command.run("benchmark", check=check, task=benchmark)
+    run("benchmark", prepare=prepare, task=benchmark, fetch=lambda prepared: prepared.run.fetch())
 
 
 if __name__ == "__main__":

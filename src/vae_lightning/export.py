@@ -1,46 +1,29 @@
 """Write a trained model for other programs: `python -m vae_lightning.export ckpt_path=<run>`."""
 
-from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vae_lightning import command
-from vae_lightning.config import check_keys
-from vae_lightning.errors import ConfigError
-from vae_lightning.trained import check_trained
+from vae_lightning.cli.command import run
 
-_KEYS = ("task_name", "ckpt_path", "output_dir", "seed", "paths")
-_PACKAGES = ("onnx", "onnxruntime", "onnxscript", "safetensors")
+if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
+    from vae_lightning.cli.workspace import Workspace
 
 
-def check(config: dict[str, Any]) -> None:
-    """Refuse what cannot be exported: nothing is written.
+def prepare(config: dict[str, Any]) -> "Workspace":
+    """Check what is to be exported; see `exporting.run.prepare`."""
+    from vae_lightning.exporting.run import prepare
 
-    Raises:
-        ConfigError: a key, type or value that does not fit, or a package that is not installed.
-        CheckpointError: `ckpt_path` is no checkpoint.
-    """
-    check_keys(config, _KEYS)
-    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
-        raise ConfigError(
-            f"export needs {', '.join(missing)}, not installed here: "
-            "pip install 'vae-lightning[export]'"
-        )
-    check_trained(config)
+    return prepare(config)
 
 
-def export(config: dict[str, Any]) -> None:
-    """Write the files, check them against the model, and report.
+def export(workspace: "Workspace") -> None:
+    """Write the files, check them against the model, and report."""
+    from vae_lightning.exporting.run import export
 
-    Args:
-        config: resolved, plain dicts and lists.
-    """
-    from vae_lightning.exporting import run
-
-    run(config)
+    export(workspace)
 
 
 def main() -> None:
-    command.run("export", check=check, task=export)
+    run("export", prepare=prepare, task=export)
 
 
 if __name__ == "__main__":

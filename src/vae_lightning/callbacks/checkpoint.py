@@ -9,7 +9,7 @@ from typing import Any
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from vae_lightning.checkpoint import read
+from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.errors import CheckpointError
 
 
@@ -60,7 +60,7 @@ class BestCheckpoint(ModelCheckpoint):
     def _holds(self, path: Path, score: Any) -> bool:
         """Whether a file is the best checkpoint that was saved with a score, and no other since."""
         try:
-            callbacks = read(path).get("callbacks", {})
+            callbacks = Checkpoint(path).content.get("callbacks", {})
         except CheckpointError:
             return False
         return bool(callbacks.get(self.state_key, {}).get("best_model_score") == score)

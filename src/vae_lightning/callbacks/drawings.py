@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from vae_lightning.callbacks.pictures import Drawing, Scene
-from vae_lightning.checks import at_least
-from vae_lightning.grids import grid
-from vae_lightning.latent_walks import prior_spread, ranking, square, traversal
+from vae_lightning.drawing.grids import grid
+from vae_lightning.drawing.traversals import prior_spread, ranking, square, traversal
 from vae_lightning.models import VAE
+from vae_lightning.utils.checks import at_least
 
 
 class Reconstructions(Drawing):
@@ -73,7 +73,7 @@ class Manifold(Drawing):
         model = scene.model
         if not isinstance(model, VAE) or model.latent_dim != 2 or model.num_classes is not None:
             return None
-        if model.posterior.space != "plane":
+        if model.posterior.space != "euclidean":
             return None
         latents = square(model, self.count, prior_spread(model)[0], [0, 1])
         return grid(model.mean_images(latents), self.count)
@@ -101,7 +101,7 @@ class Traversals(Drawing):
             return None  # the manifold shows all of it
         images, labels = scene.images(1000)
         used = ranking(model, images, labels)
-        if used.measure != "rate":
+        if used.criterion != "rate":
             return None
         order = used.order[: self.max_dimensions]
         start = model.latent_means(images[:1], labels[:1])[0]

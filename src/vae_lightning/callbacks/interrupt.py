@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from vae_lightning.command import resume_command
+from vae_lightning.cli.resume import resume_command
 
 
 class SaveOnInterrupt(Callback):

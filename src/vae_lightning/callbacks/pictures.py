@@ -11,12 +11,11 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from vae_lightning.callbacks.tensorboard import writers
-from vae_lightning.checks import at_least
 from vae_lightning.data import ImageDataModule
-from vae_lightning.grids import png
+from vae_lightning.drawing.grids import png
 from vae_lightning.models import Model
-from vae_lightning.module import VAEModule
-from vae_lightning.randomness import fixed_noise
+from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.random_state import fixed_noise
 
 # History: by tag, one value per epoch drawn so far, with the epoch.
 History = dict[str, list[tuple[int, float]]]
@@ -117,7 +116,7 @@ class Pictures(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = state_dict["history"]
 
-    def _remember(self, trainer: Trainer, module: VAEModule, epoch: int) -> None:
+    def _remember(self, trainer: Trainer, module: Any, epoch: int) -> None:
         values = {f"train/{name}": value for name, value in module.epoch_means().items()}
         if self._validated:  # in this epoch; Lightning keeps older values
             values |= {
@@ -130,7 +129,7 @@ class Pictures(Callback):
             self.history.setdefault(tag, []).append((epoch, value))
 
     def _draw(
-        self, trainer: Trainer, module: VAEModule, names: list[str], split: str, filename: str
+        self, trainer: Trainer, module: Any, names: list[str], split: str, filename: str
     ) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return

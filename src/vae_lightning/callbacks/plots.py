@@ -1,39 +1,14 @@
 """The pictures of a model: plots with axes, drawn by matplotlib without its global state."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vae_lightning.callbacks.pictures import Drawing, Scene
-from vae_lightning.checks import at_least
+from vae_lightning.drawing.figures import new_figure, to_image
 from vae_lightning.metrics.latents import inferred, posterior_means, usage
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-def new_figure(width: float, height: float) -> "Figure":
-    """A figure of so many inches, at 100 dots per inch."""
-    from matplotlib.figure import Figure
-
-    # Without a layout engine, which would draw everything twice.
-    return Figure(figsize=(width, height), dpi=100)
-
-
-def to_image(figure: "Figure") -> Tensor:
-    """Draw a figure.
-
-    Shape:
-        returns uint8 (3, H, W).
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    pixels = torch.frombuffer(bytearray(canvas.buffer_rgba()), dtype=torch.uint8)
-    width, height = canvas.get_width_height()
-    return pixels.reshape(height, width, 4)[..., :3].permute(2, 0, 1).contiguous()
+from vae_lightning.utils.checks import at_least
 
 
 def _clean(axes: Any) -> None:

@@ -6,8 +6,8 @@ import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from vae_lightning.checks import at_least
 from vae_lightning.metrics.latents import posterior_means
+from vae_lightning.utils.checks import at_least
 
 
 def writers(trainer: Trainer) -> list[Any]:

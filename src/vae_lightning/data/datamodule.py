@@ -8,13 +8,13 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from vae_lightning.checks import at_least
 from vae_lightning.data.batches import Batch, Batches
 from vae_lightning.data.binarisation import Binarize
 from vae_lightning.data.images import Images
 from vae_lightning.data.protocol import Protocol, Validation
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
+from vae_lightning.utils.checks import at_least
 
 # So many names of files that cannot be read are told.
 _TOLD = 10
@@ -35,7 +35,7 @@ class ImageDataModule(LightningDataModule):
             beyond sampling noise.
         val_size: images held out of the training split: the same ones whatever the seed. A source
             with a validation split of its own wants none.
-        validation: `held_out` validates on those images; `test` on the test split, as scripts
+        validation: `split` validates on those images; `test` on the test split, as scripts
             that know no validation set do.
         binarize: `none` keeps grey pixels; `threshold` cuts at one half; `fixed` draws each pixel
             once; `dynamic` draws it anew for each training batch. Validation and test images are

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from vae_lightning.checks import at_least
 from vae_lightning.data.files import image_files, is_image
-from vae_lightning.data.in_files import InFiles, OnError, Reader
+from vae_lightning.data.in_files import InFiles, OnError
+from vae_lightning.data.reader import Reader
 from vae_lightning.data.sources import ImageSource, Split
+from vae_lightning.utils.checks import at_least
 
 # Of the test images' choice and order: runs are compared on the same images.
 _SPLIT_SEED = 0

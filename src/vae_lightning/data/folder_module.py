@@ -49,7 +49,7 @@ class ImageFolderModule(ImageDataModule):
         eval_batch_size: int,
         test_size: float,
         val_size: float,
-        validation: Literal["held_out", "test"],
+        validation: Literal["split", "test"],
         binarize: Binarize,
         held_out: Sequence[int],
         on_error: OnError,

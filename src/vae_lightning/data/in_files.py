@@ -1,65 +1,25 @@
 """Images that stay in their files until they are needed."""
 
 import os
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from vae_lightning.data import binarisation
-from vae_lightning.data.files import fitted, read_image
 from vae_lightning.data.images import Images, InMemory
+from vae_lightning.data.reader import Reader
 from vae_lightning.data.streamed import StreamedBatches
 from vae_lightning.errors import DataError
+from vae_lightning.utils.progress import progress
 
 OnError = Literal["skip", "raise"]
 
 # Files asked of the pool of threads at once: few enough that memory does not grow with the folder.
 _ASKED = 1024
-# So long a silence while files are read is broken by a line.
-_SILENCE_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Reads a file as data is served: cut to a square, scaled, and binarised.
-
-    Attributes:
-        channels: 1 for grey, 3 for colour.
-        size: height and width, in pixels.
-        binarize: None keeps the grey values.
-        seed: of the draw of `fixed`, which also depends on the image's place and nothing else.
-    """
-
-    channels: int
-    size: int
-    binarize: Literal["threshold", "fixed"] | None = None
-    seed: int = 0
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self.channels, self.size, self.size
-
-    def __call__(self, path: str, place: int) -> Tensor:
-        """Read one image, uint8 (C, H, W).
-
-        Raises:
-            DataError: it cannot be read.
-        """
-        pixels = fitted(read_image(Path(path), self.channels), self.size)
-        if self.binarize == "threshold":
-            return binarisation.threshold(pixels)
-        if self.binarize == "fixed":
-            return binarisation.fixed(pixels[None], self.seed * 1_000_000_007 + place)[0]
-        return pixels
 
 
 @dataclass(frozen=True)
@@ -136,8 +96,16 @@ class InFiles(Images):
                 total += pixels
         return total.to(self.device)
 
-    def batches(self, batch_size: int, **options: Any) -> "StreamedBatches":
-        return StreamedBatches(self, batch_size, **options)
+    def batches(self, batch_size: int, **options: Any) -> StreamedBatches:
+        return StreamedBatches(
+            self.labels.to(self.device),
+            batch_size,
+            paths=self.paths,
+            places=self.places,
+            reader=self.reader,
+            num_workers=self.num_workers,
+            **options,
+        )
 
     def _each(self) -> Iterator[Tensor | None]:
         """Read each file in its turn, by a pool of threads; None for one that cannot be read."""
@@ -149,7 +117,11 @@ class InFiles(Images):
                 return error
 
         asked = zip(self.paths, self.places.tolist(), strict=True)
-        with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool, _Progress(len(self)) as bar:
+        threads = min(32, os.cpu_count() or 1)
+        with (
+            ThreadPoolExecutor(threads) as pool,
+            progress("reading images", len(self)) as advance,
+        ):
             while some := list(islice(asked, _ASKED)):
                 for found in pool.map(read, *zip(*some, strict=True)):
                     if isinstance(found, DataError):
@@ -158,42 +130,4 @@ class InFiles(Images):
                         yield None
                     else:
                         yield found
-                bar.advance(len(some))
-
-
-class _Progress:
-    """A bar on a terminal, and elsewhere a line now and then, for what takes long."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.done = 0
-        self.told = time.perf_counter()
-        self.bar: Any = None
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def advance(self, count: int) -> None:
-        self.done += count
-        if self.bar is not None:
-            self.bar.update(0, completed=self.done)
-        elif self.done < self.total and int(os.environ.get("LOCAL_RANK", 0)) == 0:
-            if sys.stderr.isatty():
-                self._start()
-            elif time.perf_counter() - self.told > _SILENCE_SECONDS:
-                self.told = time.perf_counter()
-                print(f"read {self.done:,} of {self.total:,} images", file=sys.stderr, flush=True)
-
-    def _start(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Remaining
-
-        columns = (TextColumn("reading images"), BarColumn(24), MofNCompleteColumn(), Remaining())
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self.bar.add_task("", total=self.total, completed=self.done)
-        self.bar.start()
+                advance(len(some))

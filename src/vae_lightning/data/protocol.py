@@ -7,14 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vae_lightning.checks import at_least
 from vae_lightning.data import binarisation
 from vae_lightning.data.binarisation import Binarize
 from vae_lightning.data.images import Images
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
+from vae_lightning.utils.checks import at_least
 
-Validation = Literal["held_out", "test"]
+Validation = Literal["split", "test"]
 
 # The draws that evaluation depends on have a seed of their own: runs with other seeds are compared
 # on the same images.
@@ -76,7 +76,7 @@ class Protocol:
         The images of classes that are held out, and files that cannot be read, are counted as well.
         """
         val = self.source.num_test
-        if self.validation == "held_out":
+        if self.validation == "split":
             val = self.val_size or self.source.num_val
         return {
             "train": self.source.num_train - self.val_size,

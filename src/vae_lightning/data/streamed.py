@@ -3,46 +3,61 @@
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vae_lightning.data.batches import Batches
+from vae_lightning.data.reader import Reader
 from vae_lightning.errors import DataError
-
-if TYPE_CHECKING:
-    from vae_lightning.data.in_files import InFiles
 
 
 class StreamedBatches(Batches):
     """Batches read from files by worker processes, in the order of `ResidentBatches`.
 
     Args:
-        files: of which every one can be read.
+        labels: int64 (N,), on the device that batches are served on.
         batch_size, options: as for all batches.
+        paths: of the files, every one of which can be read.
+        places: of each image in its split, int64 (N,).
+        reader: reads one file.
+        num_workers: processes that read them, at the most.
 
     Shape:
         yields images float32 (B, C, H, W) in [0, 1] and labels int64 (B,).
     """
 
-    def __init__(self, files: "InFiles", batch_size: int, **options: Any) -> None:
-        super().__init__(files.labels.to(files.device), batch_size, **options)
-        self.files = files
+    def __init__(
+        self,
+        labels: Tensor,
+        batch_size: int,
+        *,
+        paths: Sequence[str],
+        places: Tensor,
+        reader: Reader,
+        num_workers: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(labels, batch_size, **options)
+        self.paths = paths
+        self.places = places
+        self.reader = reader
+        self.num_workers = num_workers
 
     @property
     def image_shape(self) -> Sequence[int]:
-        return self.files.reader.image_shape
+        return self.reader.image_shape
 
     def _gathered(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         from torch.utils.data import DataLoader
 
         device = self.labels.device
         loader: Any = DataLoader(
-            _Gathered(self.files),  # type: ignore[arg-type]
+            _Gathered(self.paths, self.places, self.reader),  # type: ignore[arg-type]
             sampler=[part.tolist() for part in parts],
             batch_size=None,
-            num_workers=min(self.files.num_workers, os.cpu_count() or 1, len(parts)),
+            num_workers=min(self.num_workers, os.cpu_count() or 1, len(parts)),
             pin_memory=device.type == "cuda",
             # A generator of its own: the global one stays as it was.
             generator=torch.Generator(),
@@ -66,11 +81,12 @@ def _leave_interrupts_to_the_run(worker: int) -> None:
 class _Gathered:
     """The images of a list of indices, as a DataLoader asks for them."""
 
-    def __init__(self, files: "InFiles") -> None:
-        self.files = files
+    def __init__(self, paths: Sequence[str], places: Tensor, reader: Reader) -> None:
+        self.paths = paths
+        self.places = places
+        self.reader = reader
 
     def __getitem__(self, indices: list[int]) -> Tensor:
-        files = self.files
         return torch.stack(
-            [files.reader(files.paths[index], int(files.places[index])) for index in indices]
+            [self.reader(self.paths[index], int(self.places[index])) for index in indices]
         )

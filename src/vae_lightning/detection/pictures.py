@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from vae_lightning.callbacks.plots import new_figure, to_image
-from vae_lightning.detection.findings import Findings
+from vae_lightning.detection.results import Findings
 from vae_lightning.detection.scores import UNITS
+from vae_lightning.drawing.figures import new_figure, to_image
 
 _ROWS, _COLUMNS = 3, 10
 _NORMAL, _ANOMALY, _VALIDATION = "C0", "C3", "0.6"

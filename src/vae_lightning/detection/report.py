@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from vae_lightning.command import short
-from vae_lightning.detection.findings import Findings, Scored, facts_of
+from vae_lightning.cli.paths import relative
 from vae_lightning.detection.pictures import curves, extremes, histogram
+from vae_lightning.detection.results import Findings, Scored, facts_of
 from vae_lightning.detection.scores import UNITS
-from vae_lightning.grids import png
+from vae_lightning.drawing.grids import png
 
 # Names of the most anomalous images that are printed.
 _LISTED = 5
@@ -67,7 +67,7 @@ def show(findings: Findings, files: list[Path]) -> None:
     protocol, first = findings.protocol, findings.scored[0]
     console.print(
         f"[bold]{len(findings.subjects.images):,} images[/]: {findings.subjects.title} · "
-        f"{short(protocol['checkpoint'])}",
+        f"{relative(protocol['checkpoint'])}",
         soft_wrap=True,
     )
     known = first.quality is not None
@@ -99,7 +99,7 @@ def show(findings: Findings, files: list[Path]) -> None:
         )
     console.print(_most_anomalous(findings), soft_wrap=True)
     for file in files:
-        console.print(f"wrote  {short(file)}", soft_wrap=True)
+        console.print(f"wrote  {relative(file)}", soft_wrap=True)
 
 
 def _cells(scored: Scored) -> list[str]:

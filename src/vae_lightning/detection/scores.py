@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from vae_lightning.metrics import ImageBounds
+from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.likelihood import BOUNDS
 from vae_lightning.models import Model
-from vae_lightning.report import has_bound
+from vae_lightning.utils.progress import progress
 
 # What each is measured in.
 UNITS = {
@@ -153,17 +152,16 @@ class Scorer:
         sampled = any(name in _SAMPLED for name in self.names)
         errors, distances = [], []
         places = torch.arange(len(images)).split(_BATCH)
-        console = Console(stderr=True)
-        for chosen in track(
-            places, what, console=console, transient=True, disable=not console.is_terminal
-        ):
-            x = self._shown(images[chosen])
-            if sampled:
-                metric.update(self.model, x, chosen)
-            if "reconstruction" in self.names:
-                errors.append((x - self.model.reconstruct(x)).square().double().sum((1, 2, 3)))
-            if self.distance is not None:
-                distances.append(self.distance(self.model.latent_means(x)))
+        with progress(what, len(images)) as advance:
+            for chosen in places:
+                x = self._shown(images[chosen])
+                if sampled:
+                    metric.update(self.model, x, chosen)
+                if "reconstruction" in self.names:
+                    errors.append((x - self.model.reconstruct(x)).square().double().sum((1, 2, 3)))
+                if self.distance is not None:
+                    distances.append(self.distance(self.model.latent_means(x)))
+                advance(len(chosen))
         scores = {}
         if sampled:
             bounds = metric.compute().cpu()

@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from vae_lightning.checkpoint import read
-from vae_lightning.command import short
-from vae_lightning.detection.findings import Findings
+from vae_lightning.checkpoint import Checkpoint
+from vae_lightning.cli.paths import relative
+from vae_lightning.config.hyperparameters import hyperparameters
+from vae_lightning.detection.results import Findings
 from vae_lightning.errors import ConfigError
-from vae_lightning.report import hyperparameters
 
 _AREAS = ("auroc", "auprc")
 # What the jobs of one table may differ in.
@@ -36,16 +36,17 @@ def jobs_of(path: str | None) -> tuple[list[Path], list[Path]]:
     return done, [job for job in jobs if job not in done]
 
 
-def check_jobs(jobs: Sequence[Path], against: str | None) -> None:
+def check_jobs(
+    jobs: Sequence[Path], checkpoints: Sequence[Checkpoint], against: str | None
+) -> None:
     """Refuse runs that do not belong in one table.
 
     Raises:
         ConfigError: they differ in more than the seed and the classes held out.
-        CheckpointError: one has no checkpoint of ours.
     """
     first = None
-    for job in jobs:
-        config = read(job)["config"]
+    for job, checkpoint in zip(jobs, checkpoints, strict=True):
+        config = checkpoint.config
         if against is None and not config["data"]["held_out"]:
             raise ConfigError(
                 f"{job} held no class out of training, so that its test split has no anomalies: "
@@ -185,7 +186,7 @@ def show_table(rows: Sequence[Row], protocols: Sequence[Any], files: Sequence[Pa
         console.print(table)
     console.print(f"\n{explanation(protocols[0])}", soft_wrap=True)
     for file in files:
-        console.print(f"wrote  {short(file)}", soft_wrap=True)
+        console.print(f"wrote  {relative(file)}", soft_wrap=True)
 
 
 def _shown(values: Sequence[float]) -> str:

@@ -7,8 +7,8 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import register_kl
 
-from vae_lightning.checks import at_least
 from vae_lightning.distributions.divergence import DrawnWithDensity
+from vae_lightning.utils.checks import at_least
 
 
 class CategoricalVariables(DrawnWithDensity):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, register_kl
 from torch.nn import functional as F
 
-from vae_lightning.checks import at_least
+from vae_lightning.utils.checks import at_least
 
 # Maps scored at a time, where no gradient is asked for: a metric may have thousands.
 _SCORED = 500

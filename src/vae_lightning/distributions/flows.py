@@ -15,7 +15,7 @@ from vae_lightning.distributions.divergence import DrawnWithDensity
 _NEARLY_NOTHING = 0.01
 
 
-class Pushed(DrawnWithDensity):
+class FlowDistribution(DrawnWithDensity):
     r"""A distribution pushed through an invertible function.
 
     .. math:: z = f(u), \quad u \sim p(u), \quad

@@ -8,14 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # Real vectors; vectors of length one; categories, each variable as so many coordinates.
-Space = Literal["plane", "sphere", "simplex"]
+Space = Literal["euclidean", "sphere", "simplex"]
 
 # How to go from one point to another.
-Path = Literal["linear", "spherical"]
+Interpolation = Literal["linear", "spherical"]
 
 # Those that stay in the space; the first is taken where nobody chose one.
-PATHS: dict[Space, tuple[Path, ...]] = {
-    "plane": ("linear", "spherical"),
+PATHS: dict[Space, tuple[Interpolation, ...]] = {
+    "euclidean": ("linear", "spherical"),
     "sphere": ("spherical",),
     "simplex": ("linear",),
 }
@@ -25,7 +25,7 @@ _NO_ANGLE = 1e-4
 
 # Options of model/prior, by the space that they are on.
 PRIORS: dict[Space, tuple[str, ...]] = {
-    "plane": ("standard_normal", "mixture", "vamp", "flow"),
+    "euclidean": ("standard_normal", "mixture", "vamp", "flow"),
     "sphere": ("uniform_sphere", "vamp"),
     "simplex": ("uniform_categorical", "vamp"),
 }
@@ -48,7 +48,9 @@ def check_same_space(posterior: Space, prior: Space | None) -> None:
         )
 
 
-def between(a: Tensor, b: Tensor, shares: Tensor, space: Space, path: Path | None) -> Tensor:
+def between(
+    a: Tensor, b: Tensor, shares: Tensor, space: Space, path: Interpolation | None
+) -> Tensor:
     r"""Points on the way from a to b.
 
     .. math:: (1 - t) a + t b \quad \text{(linear)}, \qquad
@@ -77,7 +79,7 @@ def between(a: Tensor, b: Tensor, shares: Tensor, space: Space, path: Path | Non
         White, "Sampling Generative Networks", 2016.
     """
     path = path or PATHS[space][0]
-    if path not in (known := get_args(Path)):
+    if path not in (known := get_args(Interpolation)):
         raise ValueError(f"path={path} is none: choose path={' or path='.join(known)}")
     if path not in PATHS[space]:
         raise ValueError(

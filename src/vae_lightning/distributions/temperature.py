@@ -4,10 +4,10 @@ from functools import singledispatch
 
 from torch.distributions import Distribution, Independent, Normal
 
-from vae_lightning.checks import positive
 from vae_lightning.distributions.code_maps import AutoregressiveCodeMaps
-from vae_lightning.distributions.flows import Pushed
+from vae_lightning.distributions.flows import FlowDistribution
 from vae_lightning.distributions.normal_mixture import NormalMixture
+from vae_lightning.utils.checks import positive
 
 
 def tempered(distribution: Distribution, temperature: float) -> Distribution:
@@ -55,8 +55,8 @@ def _(distribution: NormalMixture, temperature: float) -> Distribution:
 
 
 @_tempered.register
-def _(distribution: Pushed, temperature: float) -> Distribution:
-    return Pushed(_tempered(distribution.base, temperature), distribution.transform)
+def _(distribution: FlowDistribution, temperature: float) -> Distribution:
+    return FlowDistribution(_tempered(distribution.base, temperature), distribution.transform)
 
 
 @_tempered.register

@@ -6,18 +6,18 @@ from typing import Any, Literal
 
 import torch
 
-from vae_lightning.checks import all_at_least, at_least
+from vae_lightning.cli.workspace import Workspace
 from vae_lightning.data import ImageDataModule
+from vae_lightning.drawing.grids import png
 from vae_lightning.errors import DataError
-from vae_lightning.generation import augment_report, augment_worth
+from vae_lightning.generation import augment_evaluation, augment_report
+from vae_lightning.generation.augment_evaluation import Worth
 from vae_lightning.generation.augment_folder import ImageFolderWriter
-from vae_lightning.generation.augment_worth import Worth
-from vae_lightning.generation.enlargement import Labelled, Make, Method, maker, plan
-from vae_lightning.generation.mode import Made, MakeData, Mode
-from vae_lightning.generation.progress import progress
-from vae_lightning.grids import png
+from vae_lightning.generation.augment_methods import Labelled, Make, Method, maker, plan
+from vae_lightning.generation.mode import MakeData, Mode, ModeResult
 from vae_lightning.models import Model
-from vae_lightning.trained import Studio, datamodule_of
+from vae_lightning.utils.checks import all_at_least, at_least
+from vae_lightning.utils.progress import progress
 
 
 class Augment(Mode):
@@ -33,7 +33,7 @@ class Augment(Mode):
         per_class: images made of each class.
         scale: of the noise of `perturb`; see `generation.enlargement`.
         originals: whether the folder holds the original images too.
-        measure: whether classifiers are trained with and without; see `generation.augment_worth`.
+        measure: whether classifiers are trained with and without; see `augment_evaluation`.
         labels_per_class: labelled images of each class that they are given.
         seeds: how often, with other images, weights and noise.
         steps: of each classifier's optimiser.
@@ -90,15 +90,15 @@ class Augment(Mode):
                 "set: use mode=samples"
             )
 
-    def make(self, studio: Studio) -> Made:
-        method = self._method(studio.model)
-        data = _grey(studio)
+    def make(self, workspace: Workspace) -> ModeResult:
+        method = self._method(workspace.model)
+        data = _grey(workspace)
         images, labels = data.evaluated("train")
-        train = Labelled(images, studio.images("train")[0], labels)
-        make = maker(studio.model, train, method, self.scale)
+        train = Labelled(images, workspace.images("train")[0], labels)
+        make = maker(workspace.model, train, method, self.scale)
 
-        originals, generated = self._write(studio, data, train, make)
-        pictures = [studio.folder / "augment.png"]
+        originals, generated = self._write(workspace, data, train, make)
+        pictures = [workspace.folder / "augment.png"]
         pictures[0].write_bytes(png(augment_report.examples(train, make, method)))
         facts: dict[str, Any] = {
             "data": data.name,
@@ -114,43 +114,43 @@ class Augment(Mode):
         ]
         notes: list[str] = []
         if self.measure:
-            worths, facts["worth"], notes = self._measure(studio, data, train, make)
+            worths, facts["worth"], notes = self._measure(workspace, data, train, make)
             table += augment_report.rows(worths)
             if worths:
-                pictures.append(studio.folder / "accuracy.png")
+                pictures.append(workspace.folder / "accuracy.png")
                 pictures[-1].write_bytes(png(augment_report.chart(worths)))
-        files = [*pictures, studio.folder / "images", studio.folder / "manifest.csv"]
-        return Made(files, facts, table, notes)
+        files = [*pictures, workspace.folder / "images", workspace.folder / "manifest.csv"]
+        return ModeResult(files, facts, table, notes)
 
     def _method(self, model: Model) -> Method:
         return self.method or ("perturb" if model.num_classes is None else "conditional")
 
     def _write(
-        self, studio: Studio, data: ImageDataModule, train: Labelled, make: Make
+        self, workspace: Workspace, data: ImageDataModule, train: Labelled, make: Make
     ) -> tuple[int, int]:
         """Write folder and manifest; return how many originals and how many made images."""
         everywhere = torch.arange(len(train.labels))
         places = plan(train.labels, everywhere, self.per_class)
         originals = len(everywhere) if self.originals else 0
-        with progress(originals + len(places)) as advance:
-            writer = ImageFolderWriter(studio.folder, data.class_names, len(everywhere), advance)
+        with progress("images written", originals + len(places)) as advance:
+            writer = ImageFolderWriter(workspace.folder, data.class_names, len(everywhere), advance)
             if self.originals:
                 writer.write_originals(train)
-            method = self._method(studio.model)
-            writer.write_made(make, places, train.labels[places], method, studio.seed)
+            method = self._method(workspace.model)
+            writer.write_made(make, places, train.labels[places], method, workspace.seed)
         return originals, len(places)
 
     def _measure(
-        self, studio: Studio, data: ImageDataModule, train: Labelled, make: Make
+        self, workspace: Workspace, data: ImageDataModule, train: Labelled, make: Make
     ) -> tuple[list[Worth], dict[str, Any], list[str]]:
         """What it is worth: the figures, what is kept of them, and what is said."""
-        smallest = augment_worth.smallest_class(train.labels)
+        smallest = augment_evaluation.smallest_class(train.labels)
         sizes = [size for size in self.labels_per_class if size <= smallest]
         missing = [size for size in self.labels_per_class if size > smallest]
-        seeds = range(studio.seed, studio.seed + self.seeds)
-        total = 2 * len(sizes) * len(seeds) * self.steps * augment_worth.BATCH_SIZE
-        with progress(total) as advance:
-            worths = augment_worth.measure(
+        seeds = range(workspace.seed, workspace.seed + self.seeds)
+        total = 2 * len(sizes) * len(seeds) * self.steps * augment_evaluation.BATCH_SIZE
+        with progress("images classified", total) as advance:
+            worths = augment_evaluation.measure(
                 (train.images, train.labels),
                 data.evaluated("test"),
                 make,
@@ -159,18 +159,18 @@ class Augment(Mode):
                 seeds=seeds,
                 per_class=self.per_class,
                 steps=self.steps,
-                device=studio.device,
+                device=workspace.device,
                 advance=advance,
             )
         saw = augment_report.what_the_model_saw(
-            studio.model.num_classes is not None, len(train.labels)
+            workspace.model.num_classes is not None, len(train.labels)
         )
         left_out = augment_report.left_out(missing, smallest)
         facts = {
             "model": saw,
             "seeds": list(seeds),
             "steps": self.steps,
-            "batch_size": augment_worth.BATCH_SIZE,
+            "batch_size": augment_evaluation.BATCH_SIZE,
             "test_images": data.num_images["test"],
             "sizes": [worth.facts() for worth in worths],
             "left_out": missing,
@@ -178,10 +178,10 @@ class Augment(Mode):
         return worths, facts, [*augment_report.verdicts(worths), *left_out, saw]
 
 
-def _grey(studio: Studio) -> ImageDataModule:
+def _grey(workspace: Workspace) -> ImageDataModule:
     """The data before any binarisation: what is made are mean images, which are grey."""
-    if studio.data.protocol.binarize == "none":
-        return studio.data
-    data = datamodule_of(studio.config, binarize="none")
+    if workspace.data.protocol.binarize == "none":
+        return workspace.data
+    data = workspace.data_with(binarize="none")
     data.setup("test")
     return data

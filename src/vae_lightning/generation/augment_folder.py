@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vae_lightning.generation.enlargement import Labelled, Make, Method, blocks
-from vae_lightning.grids import to_pil
+from vae_lightning.drawing.grids import to_pil
+from vae_lightning.generation.augment_methods import Labelled, Make, Method, blocks
 
 COLUMNS = ("file", "label", "class", "origin", "source", "method", "seed")
 

@@ -6,10 +6,10 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
-from vae_lightning.callbacks.plots import new_figure, to_image
-from vae_lightning.generation.augment_worth import Worth
-from vae_lightning.generation.enlargement import Labelled, Make, Method
-from vae_lightning.grids import grid
+from vae_lightning.drawing.figures import new_figure, to_image
+from vae_lightning.drawing.grids import grid
+from vae_lightning.generation.augment_evaluation import Worth
+from vae_lightning.generation.augment_methods import Labelled, Make, Method
 
 # Of the picture: rows at the most, made images in each group, pixels between groups.
 _CLASSES = 20

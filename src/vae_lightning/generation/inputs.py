@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vae_lightning.cli.workspace import Workspace
 from vae_lightning.data import ImageDataModule
 from vae_lightning.data.files import NamedImages, read_inputs
 from vae_lightning.errors import ConfigError
 from vae_lightning.generation.mode import check_classes
 from vae_lightning.models import Model
-from vae_lightning.trained import Studio
 
 Split = Literal["train", "val", "test"]
 
@@ -23,7 +23,7 @@ class Chosen:
     """Images to work with.
 
     Attributes:
-        images: float32 (N, C, H, W) in [0, 1], as evaluation sees them, on the studio's device.
+        images: float32 (N, C, H, W) in [0, 1], as evaluation sees them, on the workspace's device.
         names: where each came from.
         labels: int64 (N,), their classes; None of files, where nobody said.
         notes: what was done to them that a reader of the results has to know.
@@ -69,7 +69,7 @@ class Places:
                     f"the places 0 to {count - 1}"
                 )
 
-    def read(self, studio: Studio) -> Chosen:
+    def read(self, workspace: Workspace) -> Chosen:
         """The images, as evaluation sees them.
 
         Raises:
@@ -77,24 +77,24 @@ class Places:
             DataError: the data cannot be had.
         """
         # With classes held out, how many there are is known only now.
-        in_range(self.check, studio.data)
-        images, labels = studio.images(self.split)
+        in_range(self.check, workspace.data)
+        images, labels = workspace.images(self.split)
         places = torch.tensor(self.places)
         names = [f"{self.split} {place}" for place in self.places]
-        labels = labels[places].to(studio.device)
-        return Chosen(studio.shown(images[places]), names, labels, protocol_notes(studio))
+        labels = labels[places].to(workspace.device)
+        return Chosen(workspace.to_model(images[places]), names, labels, protocol_notes(workspace))
 
 
-def first(studio: Studio, split: Split, count: int) -> tuple[Tensor, Tensor | None]:
+def first(workspace: Workspace, split: Split, count: int) -> tuple[Tensor, Tensor | None]:
     """The first `count` images of a split, or all there are, and what a model needs of labels.
 
     Shape:
-        returns float32 (N, C, H, W) in [0, 1], and int64 (N,) or None, on the studio's device.
+        returns float32 (N, C, H, W) in [0, 1], and int64 (N,) or None, on the workspace's device.
     """
-    images, labels = studio.images(split)
-    shown = studio.shown(images[:count])
-    needed = studio.model.num_classes is not None
-    return shown, labels[:count].to(studio.device) if needed else None
+    images, labels = workspace.images(split)
+    shown = workspace.to_model(images[:count])
+    needed = workspace.model.num_classes is not None
+    return shown, labels[:count].to(workspace.device) if needed else None
 
 
 class Files:
@@ -172,12 +172,12 @@ class Files:
         check_classes(model, labels)
         return labels
 
-    def read(self, studio: Studio) -> Chosen:
+    def read(self, workspace: Workspace) -> Chosen:
         """The images, as evaluation would see them."""
-        own = self.load(studio.model)
-        images = studio.shown(studio.datamodule.protocol.as_evaluated(own.images))
-        labels = None if own.labels is None else own.labels.to(studio.device)
-        return Chosen(images, own.names, labels, protocol_notes(studio))
+        own = self.load(workspace.model)
+        images = workspace.to_model(workspace.datamodule.protocol.as_evaluated(own.images))
+        labels = None if own.labels is None else own.labels.to(workspace.device)
+        return Chosen(images, own.names, labels, protocol_notes(workspace))
 
 
 def in_range(check: Callable[[ImageDataModule], None], data: ImageDataModule) -> None:
@@ -210,13 +210,13 @@ def check_label(model: Model, label: int | None) -> None:
         )
 
 
-def protocol_notes(studio: Studio) -> list[str]:
+def protocol_notes(workspace: Workspace) -> list[str]:
     """What was done to images, where it is not nothing."""
     how = {
         "none": "",
         "threshold": "cut to black and white at one half",
         "fixed": "drawn black or white, once, with the grey values as probabilities",
         "dynamic": "drawn black or white, once, with the grey values as probabilities",
-    }[studio.datamodule.protocol.binarize]
-    binarize = studio.datamodule.protocol.binarize
+    }[workspace.datamodule.protocol.binarize]
+    binarize = workspace.datamodule.protocol.binarize
     return [f"images are {how}, as data.binarize={binarize} of training says"] if how else []

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path as File
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vae_lightning.checks import at_least, positive
-from vae_lightning.distributions.spaces import PATHS, Path
+from vae_lightning.cli.workspace import Workspace
+from vae_lightning.distributions.spaces import PATHS, Interpolation
+from vae_lightning.drawing.labelled_grid import film, labelled_grid
 from vae_lightning.generation.inputs import Files, Places, Split
-from vae_lightning.generation.mode import Made, MakeData, Mode
-from vae_lightning.generation.sheets import film, sheet
-from vae_lightning.generation.stops import (
+from vae_lightning.generation.mode import MakeData, Mode, ModeResult
+from vae_lightning.generation.waypoints import (
     BetweenClassMeans,
     BetweenImages,
     ChangingLabel,
@@ -21,7 +21,7 @@ from vae_lightning.generation.stops import (
     Way,
 )
 from vae_lightning.models import Model
-from vae_lightning.trained import Studio
+from vae_lightning.utils.checks import at_least, positive
 
 # Of a split, where nobody chose any.
 _COUNT = 5
@@ -56,7 +56,7 @@ class Interpolate(Mode):
         classes: Sequence[int] | None,
         split: Split,
         steps: int,
-        path: Path | None,
+        path: Interpolation | None,
         seconds: float,
     ) -> None:
         at_least("steps", steps, 2)
@@ -77,7 +77,7 @@ class Interpolate(Mode):
         self.classes = classes
         self.split: Split = split
         self.steps = steps
-        self.path: Path | None = path
+        self.path: Interpolation | None = path
         self.seconds = seconds
 
     def check(self, model: Model, data: MakeData) -> None:
@@ -89,24 +89,24 @@ class Interpolate(Mode):
             )
         self._way(model).check(model, data)
 
-    def make(self, studio: Studio) -> Made:
-        stops = self._way(studio.model).stops(studio)
+    def make(self, workspace: Workspace) -> ModeResult:
+        stops = self._way(workspace.model).stops(workspace)
         count = len(stops.latents)
         shares = torch.linspace(0, 1, self.steps)
-        picture = studio.folder / "interpolation.png"
-        rows = self._decoded(studio.model, stops, list(range(count)), shares)
+        picture = workspace.folder / "interpolation.png"
+        rows = self._decoded(workspace.model, stops, list(range(count)), shares)
         _draw(rows, shares, stops, picture)
 
         # The film goes back to where it began. It starts and stops gently.
         frames = max(2, round(1000 * self.seconds / _FRAME))
         eased = (1 - torch.cos(torch.arange(frames) * (math.pi / frames))) / 2
-        moving = self._decoded(studio.model, stops, [*range(count), 0], eased)
+        moving = self._decoded(workspace.model, stops, [*range(count), 0], eased)
         durations = [_REST, *[_FRAME] * (frames - 1)] * count
-        moved = studio.folder / "interpolation.gif"
+        moved = workspace.folder / "interpolation.gif"
         film(moving.flatten(0, 1), moved, durations)
 
-        path = self.path or PATHS[studio.model.latent_space][0]
-        return Made(
+        path = self.path or PATHS[workspace.model.latent_space][0]
+        return ModeResult(
             [picture, moved],
             {"between": list(stops.names), "path": path, "steps": self.steps},
             [
@@ -157,7 +157,7 @@ class Interpolate(Mode):
         )
 
 
-def _draw(rows: Tensor, shares: Tensor, stops: Stops, file: File) -> None:
+def _draw(rows: Tensor, shares: Tensor, stops: Stops, file: Path) -> None:
     """A row for each way, between the images that its ends were inferred from."""
     short = [_short(name) for name in stops.names]
     names = [f"{a} to {b}" for a, b in pairwise(short)]
@@ -172,9 +172,9 @@ def _draw(rows: Tensor, shares: Tensor, stops: Stops, file: File) -> None:
         ]
         heads = ["image", *heads, "image"]
         title = "images, and reconstructions by their share of the way"
-    sheet(blocks, len(heads), title=title, names=names, heads=heads).save(file)
+    labelled_grid(blocks, len(heads), title=title, names=names, heads=heads).save(file)
 
 
 def _short(name: str, length: int = 20) -> str:
-    name = File(name).name
+    name = Path(name).name
     return name if len(name) <= length else f"{name[: length - 3]}..."

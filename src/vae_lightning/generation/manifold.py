@@ -2,11 +2,9 @@
 
 import torch
 
-from vae_lightning.checks import at_least
-from vae_lightning.generation.inputs import Places, Split, check_label, first
-from vae_lightning.generation.mode import Made, MakeData, Mode
-from vae_lightning.generation.sheets import sheet
-from vae_lightning.latent_walks import (
+from vae_lightning.cli.workspace import Workspace
+from vae_lightning.drawing.labelled_grid import labelled_grid
+from vae_lightning.drawing.traversals import (
     check_dimensions,
     dimension_name,
     knows_prior,
@@ -15,8 +13,10 @@ from vae_lightning.latent_walks import (
     ranking,
     square,
 )
+from vae_lightning.generation.inputs import Places, Split, check_label, first
+from vae_lightning.generation.mode import MakeData, Mode, ModeResult
 from vae_lightning.models import Model
-from vae_lightning.trained import Studio
+from vae_lightning.utils.checks import at_least
 
 
 class Manifold(Mode):
@@ -51,19 +51,19 @@ class Manifold(Mode):
         if dims > 2:
             Places(f"split={self.split}", [0], self.split).check(data())
 
-    def make(self, studio: Studio) -> Made:
-        model = studio.model
+    def make(self, workspace: Workspace) -> ModeResult:
+        model = workspace.model
         centre, _ = prior_spread(model)
         notes, facts = [], {}
         if len(centre) == 2:
             shown = [0, 1]
         else:
-            used = ranking(model, *first(studio, self.split, self.num_images))
+            used = ranking(model, *first(workspace, self.split, self.num_images))
             shown = list(used.order[:2])
-            facts = {used.measure: list(used.figures[:2])}
-            unit = " nats" if used.measure == "rate" else ""
+            facts = {used.criterion: list(used.figures[:2])}
+            unit = " nats" if used.criterion == "rate" else ""
             uses = " and ".join(
-                f"{dimension_name(model, dimension)} ({used.measure} {figure:.2f}{unit})"
+                f"{dimension_name(model, dimension)} ({used.criterion} {figure:.2f}{unit})"
                 for dimension, figure in zip(shown, used.figures, strict=False)
             )
             notes.append(
@@ -75,16 +75,16 @@ class Manifold(Mode):
             notes.append("the quantiles are those of the prior's draws, each dimension by itself")
         latents = square(model, self.count, centre, shown)
         labels = None if self.label is None else torch.full((len(latents),), self.label)
-        images = model.mean_images(latents, None if labels is None else labels.to(studio.device))
+        images = model.mean_images(latents, None if labels is None else labels.to(workspace.device))
 
         shares = ((torch.arange(self.count) + 0.5) / self.count).to(centre)
         ends = prior_quantiles(model, shown, shares[[0, -1]])
         (left, right), (low, high) = ends.tolist()
         title = f"to the right {across}, {left:+.2f} to {right:+.2f};   "
         title += f"upwards {up}, {low:+.2f} to {high:+.2f}"
-        file = studio.folder / "manifold.png"
-        sheet([images], self.count, title=title).save(file)
-        return Made(
+        file = workspace.folder / "manifold.png"
+        labelled_grid([images], self.count, title=title).save(file)
+        return ModeResult(
             [file],
             {"count": self.count, "label": self.label, "dimensions": shown, **facts},
             [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from vae_lightning.cli.workspace import Workspace
 from vae_lightning.models import Model
-from vae_lightning.trained import Studio
 
 if TYPE_CHECKING:  # importing it takes seconds, and not every mode looks at images
     from vae_lightning.data import ImageDataModule
@@ -34,7 +34,7 @@ def check_classes(model: Model, labels: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class Made:
+class ModeResult:
     """What a mode made.
 
     Attributes:
@@ -70,5 +70,5 @@ class Mode(ABC):
         """
 
     @abstractmethod
-    def make(self, studio: Studio) -> Made:
-        """Make it, and write it into the studio's folder; torch's noise is already seeded."""
+    def make(self, workspace: Workspace) -> ModeResult:
+        """Make it, and write it into the workspace's folder; torch's noise is already seeded."""

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vae_lightning.checks import at_least
+from vae_lightning.cli.workspace import Workspace
 from vae_lightning.data import ImageDataModule
+from vae_lightning.drawing.labelled_grid import labelled_grid
 from vae_lightning.generation.inputs import Chosen, Files, Places, Split
-from vae_lightning.generation.mode import Made, MakeData, Mode
-from vae_lightning.generation.sheets import sheet
+from vae_lightning.generation.mode import MakeData, Mode, ModeResult
 from vae_lightning.models import Model
-from vae_lightning.trained import Studio
+from vae_lightning.utils.checks import at_least
 
 # Of a split, where nobody said how many.
 _COUNT = 32
@@ -75,33 +75,33 @@ class Reconstruct(Mode):
             unread = data()
             self._places(unread).check(unread)
 
-    def make(self, studio: Studio) -> Made:
-        from vae_lightning.report import bound_name, has_bound
+    def make(self, workspace: Workspace) -> ModeResult:
+        from vae_lightning.metrics.bounds import bound_name, has_bound
 
-        chosen = self._read(studio)
-        labels = chosen.conditions(studio.model)
-        reconstructions = _reconstructions(studio.model, chosen.images, labels)
-        figures = self._figures(studio, chosen.images, reconstructions, labels)
-        folder = studio.folder
+        chosen = self._read(workspace)
+        labels = chosen.conditions(workspace.model)
+        reconstructions = _reconstructions(workspace.model, chosen.images, labels)
+        figures = self._figures(workspace, chosen.images, reconstructions, labels)
+        folder = workspace.folder
         picture = folder / "reconstructions.png"
         _picture(chosen.images[:_SHOWN], reconstructions[:_SHOWN], figures[:_SHOWN, 0], picture)
         table = folder / "reconstructions.csv"
         _write_table(table, chosen, figures)
 
         means = dict(zip(_FIGURES, figures.mean(0).tolist(), strict=True))
-        bound = bound_name(studio.datamodule, studio.model)
+        bound = bound_name(workspace.datamodule, workspace.model)
         draws = f"{self.num_samples} draw{'s' * (self.num_samples > 1)} of z"
         notes = [f"elbo, rate and distortion: the mean over {draws} for each image; {bound}"]
-        if not has_bound(studio.model):
+        if not has_bound(workspace.model):
             notes = [f"elbo: {bound}"]
         if len(chosen.images) > _SHOWN:
             notes.append(f"the picture shows the first {_SHOWN}, the .csv has all")
-        return Made(
+        return ModeResult(
             [picture, table],
             {
                 "images": len(chosen.images),
                 "of": self.split if self.files is None else self.files.paths,
-                "binarize": studio.datamodule.protocol.binarize,
+                "binarize": workspace.datamodule.protocol.binarize,
                 "num_samples": self.num_samples,
                 "bound": bound,
                 **means,
@@ -118,23 +118,23 @@ class Reconstruct(Mode):
         count = min(_COUNT, data.num_images[self.split]) if self.count is None else self.count
         return Places(f"count={count}", range(count), self.split)
 
-    def _read(self, studio: Studio) -> Chosen:
+    def _read(self, workspace: Workspace) -> Chosen:
         if self.files is None:
-            return self._places(studio.data).read(studio)
-        chosen = self.files.read(studio)
+            return self._places(workspace.data).read(workspace)
+        chosen = self.files.read(workspace)
         kept = slice(self.count)
         labels = None if chosen.labels is None else chosen.labels[kept]
         return Chosen(chosen.images[kept], chosen.names[kept], labels, chosen.notes)
 
     def _figures(
-        self, studio: Studio, images: Tensor, reconstructions: Tensor, labels: Tensor | None
+        self, workspace: Workspace, images: Tensor, reconstructions: Tensor, labels: Tensor | None
     ) -> Tensor:
         """What `_FIGURES` names, of each image, (N, 4), on the CPU."""
         from vae_lightning.metrics import ImageBounds
         from vae_lightning.metrics.likelihood import BOUNDS
 
-        bounds = ImageBounds(self.num_samples, studio.seed)
-        bounds.update(studio.model, images, torch.arange(len(images)), labels)
+        bounds = ImageBounds(self.num_samples, workspace.seed)
+        bounds.update(workspace.model, images, torch.arange(len(images)), labels)
         known = dict(zip(BOUNDS, bounds.compute().cpu().T, strict=True))
         known["mse"] = (images - reconstructions).square().mean((1, 2, 3)).double().cpu()
         return torch.stack([known[name] for name in _FIGURES], dim=1)
@@ -160,7 +160,7 @@ def _picture(images: Tensor, reconstructions: Tensor, errors: Tensor, file: Path
     blocks = [torch.cat([_filled(part, columns) for part in pair]) for pair in rows]
     captions = [[f"{error:.3f}" for error in part] for part in errors.split(columns)]
     title = "images, their reconstructions, squared error per pixel"
-    sheet(blocks, columns, title=title, captions=captions).save(file)
+    labelled_grid(blocks, columns, title=title, captions=captions).save(file)
 
 
 def _filled(images: Tensor, count: int) -> Tensor:

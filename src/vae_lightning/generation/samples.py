@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 import torch
 
-from vae_lightning.checks import at_least, positive
-from vae_lightning.generation.aggregate import check_fits, fit_mixture
-from vae_lightning.generation.blocks import Block, Draw, sampled
-from vae_lightning.generation.mode import Made, MakeData, Mode, check_classes
-from vae_lightning.generation.progress import progress
+from vae_lightning.cli.workspace import Workspace
+from vae_lightning.drawing.grids import grid, png
+from vae_lightning.generation.latent_mixture import check_fits, fit_mixture
+from vae_lightning.generation.mode import MakeData, Mode, ModeResult, check_classes
+from vae_lightning.generation.sampling import Block, Draw, sampled
 from vae_lightning.generation.writers import Write, in_a_thread, npz, png_folder
-from vae_lightning.grids import grid, png
 from vae_lightning.models import Model
-from vae_lightning.trained import Studio
+from vae_lightning.utils.checks import at_least, positive
+from vae_lightning.utils.progress import progress
 
 # Beside many images, so many are shown; and no more than this fit into one picture.
 _PREVIEW = 64
@@ -90,15 +90,18 @@ class Samples(Mode):
         else:
             model.sample_latents(1, self.temperature)
 
-    def make(self, studio: Studio) -> Made:
-        model = studio.model
-        draw, facts = self._source(studio)
+    def make(self, workspace: Workspace) -> ModeResult:
+        model = workspace.model
+        draw, facts = self._source(workspace)
         started = time.perf_counter()
         blocks = sampled(model, draw, self.count, self.classes, self.block_size)
         first = next(blocks)
         preview = []
         wanted = self.count if self.format == "grid" else min(self.count, _PREVIEW)
-        with self._writer(studio.folder, first) as (write, files), progress(self.count) as advance:
+        with (
+            self._writer(workspace.folder, first) as (write, files),
+            progress("images", self.count) as advance,
+        ):
             for block in chain([first], blocks):
                 if wanted > 0:
                     preview.append(block.images[:wanted].clone())
@@ -107,7 +110,7 @@ class Samples(Mode):
                 advance(len(block.images))
         seconds = time.perf_counter() - started
         num_classes = len(self.classes or ()) or model.num_classes or 1
-        files = [*files, self._picture(studio.folder, torch.cat(preview), num_classes)]
+        files = [*files, self._picture(workspace.folder, torch.cat(preview), num_classes)]
         facts = {
             "count": self.count,
             "format": self.format,
@@ -116,15 +119,15 @@ class Samples(Mode):
             "classes": self.classes,
             **facts,
         }
-        return Made(files, facts, self._table(model, facts, seconds))
+        return ModeResult(files, facts, self._table(model, facts, seconds))
 
-    def _source(self, studio: Studio) -> tuple[Draw, dict[str, Any]]:
+    def _source(self, workspace: Workspace) -> tuple[Draw, dict[str, Any]]:
         """What latents are drawn from, and what is to be said of it."""
         if self.draw_from == "prior":
-            return lambda count: studio.model.sample_latents(count, self.temperature), {}
-        images, labels = studio.images("train")
+            return lambda count: workspace.model.sample_latents(count, self.temperature), {}
+        images, labels = workspace.images("train")
         mixture, facts = fit_mixture(
-            studio.model, images, labels, components=self.components, seed=studio.seed
+            workspace.model, images, labels, components=self.components, seed=workspace.seed
         )
         return lambda count: mixture.sample(count, self.temperature), {"mixture": facts}
 

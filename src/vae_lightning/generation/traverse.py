@@ -5,11 +5,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vae_lightning.checks import at_least, positive
-from vae_lightning.generation.inputs import Files, Places, Split, check_label, first
-from vae_lightning.generation.mode import Made, MakeData, Mode
-from vae_lightning.generation.sheets import sheet
-from vae_lightning.latent_walks import (
+from vae_lightning.cli.workspace import Workspace
+from vae_lightning.drawing.labelled_grid import labelled_grid
+from vae_lightning.drawing.traversals import (
     aggregate_spread,
     check_dimensions,
     dimension_name,
@@ -17,8 +15,10 @@ from vae_lightning.latent_walks import (
     ranking,
     traversal,
 )
+from vae_lightning.generation.inputs import Files, Places, Split, check_label, first
+from vae_lightning.generation.mode import MakeData, Mode, ModeResult
 from vae_lightning.models import Model
-from vae_lightning.trained import Studio
+from vae_lightning.utils.checks import at_least, positive
 
 CENTRE = "centre"
 
@@ -87,14 +87,14 @@ class Traverse(Mode):
         if isinstance(self.start, Places):
             self.start.check(unread)
 
-    def make(self, studio: Studio) -> Made:
-        model = studio.model
-        seen = first(studio, self.split, self.num_images)
+    def make(self, workspace: Workspace) -> ModeResult:
+        model = workspace.model
+        seen = first(workspace, self.split, self.num_images)
         used = ranking(model, *seen)
         order = list(used.order[: self.max_dimensions])
         prior = self.spread == "prior"
         centre, width = prior_spread(model) if prior else aggregate_spread(model, *seen)
-        start, label, around, notes = self._start(studio, centre)
+        start, label, around, notes = self._start(workspace, centre)
 
         steps = torch.linspace(-self.reach, self.reach, self.count).to(centre)
         rows = []
@@ -104,7 +104,7 @@ class Traverse(Mode):
             labels = None if label is None else label.expand(len(latents))
             rows.append(model.mean_images(latents, labels))
 
-        unit = " nats" if used.measure == "rate" else ""
+        unit = " nats" if used.criterion == "rate" else ""
         names = [
             f"{dimension_name(model, dimension)}   {figure:.2f}{unit}"
             for dimension, figure in zip(order, used.figures, strict=False)
@@ -112,9 +112,9 @@ class Traverse(Mode):
         whose = "prior" if prior else "aggregate posterior"
         title = f"around {around}, in standard deviations of the {whose}"
         heads = [f"{step:+.1f}" if abs(step) >= 0.05 else "0" for step in steps.tolist()]
-        file = studio.folder / "traversals.png"
-        sheet(rows, self.count, title=title, names=names, heads=heads).save(file)
-        if used.measure == "variance":
+        file = workspace.folder / "traversals.png"
+        labelled_grid(rows, self.count, title=title, names=names, heads=heads).save(file)
+        if used.criterion == "variance":
             notes.append(
                 "the rate of this model does not split over its dimensions: they are ordered by "
                 "the variance of the posterior's means"
@@ -123,34 +123,34 @@ class Traverse(Mode):
             notes.append(f"the {len(order)} most used of {len(used.order)} dimensions")
         total = sum(used.figures)
         share = sum(used.figures[: len(order)]) / total if total else 0.0
-        return Made(
+        return ModeResult(
             [file],
             {
                 "around": around,
                 "spread": self.spread,
                 "reach": self.reach,
                 "dimensions": order,
-                used.measure: list(used.figures[: len(order)]),
+                used.criterion: list(used.figures[: len(order)]),
             },
             [
                 ("dimensions", f"{len(order)}", f"of {len(used.order)}"),
-                (used.measure, f"{total:.2f}", f"{'nats' if unit else ''} in all".strip()),
-                ("shown", f"{100 * share:.1f}", f"per cent of the {used.measure}"),
+                (used.criterion, f"{total:.2f}", f"{'nats' if unit else ''} in all".strip()),
+                ("shown", f"{100 * share:.1f}", f"per cent of the {used.criterion}"),
             ],
             notes,
         )
 
     def _start(
-        self, studio: Studio, centre: Tensor
+        self, workspace: Workspace, centre: Tensor
     ) -> tuple[Tensor, Tensor | None, str, list[str]]:
         """Latents (D,), label (1,), what it is, and what to say of it."""
-        model = studio.model
+        model = workspace.model
         if self.start is None:
-            label = None if self.label is None else torch.tensor([self.label]).to(studio.device)
+            label = None if self.label is None else torch.tensor([self.label]).to(workspace.device)
             whose = "prior's" if self.spread == "prior" else "aggregate posterior's"
             suffix = "" if self.label is None else f", class {self.label}"
             return centre, label, f"the {whose} centre{suffix}", []
-        chosen = self.start.read(studio)
+        chosen = self.start.read(workspace)
         label = chosen.conditions(model)
         start = model.latent_means(chosen.images, label)[0]
         return start, label, chosen.names[0], list(chosen.notes)

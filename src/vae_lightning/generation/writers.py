@@ -12,9 +12,9 @@ from typing import IO, Any
 
 from torch import Tensor
 
+from vae_lightning.drawing.grids import to_pil
 from vae_lightning.errors import DataError
-from vae_lightning.generation.blocks import Block
-from vae_lightning.grids import to_pil
+from vae_lightning.generation.sampling import Block
 
 Write = Callable[[Block], None]
 

@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from vae_lightning.distributions.divergence import independent_dimensions
-from vae_lightning.distributions.flows import Pushed
-from vae_lightning.metrics.latents import LatentVariableModel, inferred
-from vae_lightning.randomness import fixed_noise
+from vae_lightning.distributions.flows import FlowDistribution
+from vae_lightning.metrics.latents import inferred
+from vae_lightning.models import Model
+from vae_lightning.utils.random_state import fixed_noise
 
 # Samples scored at a time: few enough that log-densities stay in the processor's cache.
 _SCORED = 8
@@ -17,7 +18,7 @@ _SCORED = 8
 
 @torch.no_grad()
 def rate_decomposition(
-    model: LatentVariableModel, images: Tensor, labels: Tensor | None, seed: int
+    model: Model, images: Tensor, labels: Tensor | None, seed: int
 ) -> dict[str, float]:
     r"""Split the rate into what the latents say of the image and how far they are from the prior.
 
@@ -60,7 +61,7 @@ def rate_decomposition(
     """
     with fixed_noise(seed, images.device):
         parts = inferred(model, images, labels)
-    if len(parts[0]) > 1 or isinstance(parts[0][0].posterior, Pushed):
+    if len(parts[0]) > 1 or isinstance(parts[0][0].posterior, FlowDistribution):
         return {}
     posteriors = [latents[0].posterior for latents in parts]
     samples = [latents[0].z[0] for latents in parts]

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae_lightning.checks import at_least
 from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.errors import DataError
+from vae_lightning.utils.checks import at_least
 
 # How every classifier is trained. A number of steps, not of epochs: small data sets need as many.
 STEPS = 2500

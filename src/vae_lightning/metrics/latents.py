@@ -1,14 +1,13 @@
 """What the latent variables hold: units in use, layer by layer and one by one."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vae_lightning.distributions.code_maps import CodeMaps
 from vae_lightning.distributions.divergence import rate_per_dimension
-from vae_lightning.models.trace import Latent
+from vae_lightning.models import Latent, Model
 
 # A figure, or one for each latent dimension.
 Score = float | list[float]
@@ -21,12 +20,10 @@ _ENCODED = 1000
 _AVERAGED = 8
 
 
-class LatentVariableModel(Protocol):
-    """What infers latent variables of images."""
-
-    def infer(
-        self, x: Tensor, num_samples: int, labels: Tensor | None = None
-    ) -> Sequence[Latent]: ...
+def format_score(score: Score, digits: int) -> str:
+    """A figure with so many digits after the point; several of them as a sum."""
+    parts = score if isinstance(score, list) else [score]
+    return " + ".join(f"{part:.{digits}f}" for part in parts)
 
 
 @torch.no_grad()
@@ -68,7 +65,7 @@ def perplexity(codes: Tensor) -> float:
 
 @torch.no_grad()
 def inferred(
-    model: LatentVariableModel, images: Tensor, labels: Tensor | None, num_samples: int = 1
+    model: Model, images: Tensor, labels: Tensor | None, num_samples: int = 1
 ) -> list[Sequence[Latent]]:
     """The stochastic layers with K samples for each image, of a thousand images at a time.
 
@@ -84,7 +81,7 @@ def inferred(
 
 
 @torch.no_grad()
-def posterior_means(model: LatentVariableModel, images: Tensor, labels: Tensor | None) -> Tensor:
+def posterior_means(model: Model, images: Tensor, labels: Tensor | None) -> Tensor:
     """The posterior's means, of all stochastic layers side by side.
 
     Shape:
@@ -99,7 +96,7 @@ def posterior_means(model: LatentVariableModel, images: Tensor, labels: Tensor |
 
 
 @torch.no_grad()
-def usage(model: LatentVariableModel, images: Tensor, labels: Tensor | None) -> dict[str, Score]:
+def usage(model: Model, images: Tensor, labels: Tensor | None) -> dict[str, Score]:
     """How much some images use the latent dimensions.
 
     Shape:

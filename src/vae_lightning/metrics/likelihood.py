@@ -7,8 +7,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from vae_lightning.models import Model
-from vae_lightning.models.blocks import trace_in_blocks
-from vae_lightning.randomness import fixed_noise, reseed
+from vae_lightning.models.blockwise import trace_in_blocks
+from vae_lightning.utils.random_state import fixed_noise, reseed
 
 BOUNDS = ("nll", "elbo", "rate", "distortion")
 

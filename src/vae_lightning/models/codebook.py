@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae_lightning.checks import at_least
+from vae_lightning.utils.checks import at_least
 
 
 class Codebook(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae_lightning.checks import all_at_least
+from vae_lightning.utils.checks import all_at_least
 
 
 class Conditional(nn.Module):

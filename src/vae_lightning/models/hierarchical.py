@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lightning.checks import all_at_least
 from vae_lightning.distributions.dependent import DependsOnSample
 from vae_lightning.distributions.divergence import draw
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
@@ -21,6 +20,7 @@ from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.initialization import Initialization, initialize
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent
+from vae_lightning.utils.checks import all_at_least
 
 # How to take z from a posterior, with its log-density where that is known.
 Take = Callable[[Distribution], tuple[Tensor, Tensor | None]]
@@ -95,7 +95,7 @@ class HierarchicalVAE(Model):
         if len(latent_dims) < 2:
             raise ValueError(f"latent_dims={list(latent_dims)} is one layer: use model=vae")
         self.latent_dims = tuple(latent_dims)
-        self.latent_space = "plane"
+        self.latent_space = "euclidean"
         self.inference = inference
         self.decoder_sees = decoder_sees
 
@@ -140,7 +140,7 @@ class HierarchicalVAE(Model):
                 "model/posterior=diagonal_normal, or inference=top_down or bottom_up"
             )
         for head in heads:
-            if head.space != "plane":
+            if head.space != "euclidean":
                 raise ValueError(
                     f"latents on the {head.space} do not fit the layers between, which are on the "
                     "plane: choose model/posterior=diagonal_normal, or use model=vae"

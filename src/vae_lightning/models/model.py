@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vae_lightning.checks import at_least
 from vae_lightning.distributions.point_mass import PointMass
-from vae_lightning.distributions.spaces import Path, between
+from vae_lightning.distributions.spaces import Interpolation, between
 from vae_lightning.models.latent_variable import LatentVariableModel
-from vae_lightning.randomness import noise_of
+from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.random_state import noise_of
 
 # Decoded at once where many samples are asked for: memory does not grow with them.
 _DECODED = 10_000
@@ -73,7 +73,7 @@ class Model(LatentVariableModel):
         b: Tensor,
         steps: int,
         *,
-        path: Path | None = None,
+        path: Interpolation | None = None,
         labels_a: Tensor | None = None,
         labels_b: Tensor | None = None,
     ) -> Tensor:
@@ -117,7 +117,7 @@ class Model(LatentVariableModel):
         b: Tensor,
         shares: Tensor,
         *,
-        path: Path | None = None,
+        path: Interpolation | None = None,
         labels_a: Tensor | None = None,
         labels_b: Tensor | None = None,
     ) -> Tensor:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from vae_lightning.checks import at_least
 from vae_lightning.distributions.divergence import draw
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.posteriors.posterior import Posterior
@@ -16,6 +15,7 @@ from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.initialization import Initialization, initialize
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent
+from vae_lightning.utils.checks import at_least
 
 
 class VAE(Model):

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lightning.checks import at_least
 from vae_lightning.distributions.code_maps import CodeMaps, CodePrior
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.temperature import tempered
@@ -14,6 +13,7 @@ from vae_lightning.models.codebook import Codebook
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.networks.maps import MapEncoder
+from vae_lightning.utils.checks import at_least
 
 
 class VectorQuantized(Model):
@@ -65,7 +65,7 @@ class VectorQuantized(Model):
     ) -> None:
         super().__init__(image_shape, num_classes=None)
         at_least("commitment", commitment, 0)
-        self.latent_space = "plane"
+        self.latent_space = "euclidean"
         self.commitment = commitment
         self.codebook = Codebook(num_codes, code_dim, decay, restart_below)
         network = encoder(image_shape=self.image_shape)

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vae_lightning.checks import all_at_least
 from vae_lightning.networks.layers import InputRange
+from vae_lightning.utils.checks import all_at_least
 
 Size = tuple[int, int]
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vae_lightning.checks import all_at_least
 from vae_lightning.networks.layers import Activation, BatchNorm, InputRange, activated
+from vae_lightning.utils.checks import all_at_least
 
 
 def _dense(widths: Sequence[int], activation: Activation, batch_norm: bool) -> nn.Sequential:

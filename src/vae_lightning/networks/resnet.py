@@ -5,10 +5,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vae_lightning.checks import at_least
 from vae_lightning.networks.conv import doubling, halving
 from vae_lightning.networks.layers import Elementwise, elementwise
 from vae_lightning.networks.maps import MapDecoder, MapEncoder, from_latents, halved_sizes
+from vae_lightning.utils.checks import at_least
 
 
 class ResidualBlock(nn.Module):

@@ -5,11 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vae_lightning.checks import at_least
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.requirements import require_fixed_prior, single_layer
+from vae_lightning.utils.checks import at_least
 
 
 class Autoencoder(Objective):

@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vae_lightning.checks import at_least, fraction
 from vae_lightning.distributions.likelihoods.normal_learned import NormalLearned
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.models.model import Model
@@ -15,6 +14,7 @@ from vae_lightning.networks.layers import BatchNorm
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.requirements import require_density, single_layer
 from vae_lightning.objectives.schedules import Schedule
+from vae_lightning.utils.checks import at_least, fraction
 
 # Of a sample's share in the decoder's gradient: below what either float type resolves beside the
 # other shares, far above what is lost when it is multiplied in and divided out again.

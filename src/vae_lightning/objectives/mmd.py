@@ -6,7 +6,6 @@ from typing import Literal
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from vae_lightning.checks import at_least, positive
 from vae_lightning.distributions.categorical import CategoricalVariables
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
@@ -16,6 +15,7 @@ from vae_lightning.objectives.requirements import (
     require_vectors,
     single_layer,
 )
+from vae_lightning.utils.checks import at_least, positive
 
 Kernel = Literal["inverse_multiquadratic", "rbf"]
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
-from vae_lightning.checks import at_least
-from vae_lightning.distributions.flows import Pushed
+from vae_lightning.distributions.flows import FlowDistribution
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.requirements import require_density, require_vectors, single_layer
+from vae_lightning.utils.checks import at_least
 
 
 class MomentMatching(Objective):
@@ -63,7 +63,7 @@ class MomentMatching(Objective):
         require_vectors(latent, "moment matching")
         posterior = latent.posterior
         try:
-            if isinstance(posterior, Pushed):
+            if isinstance(posterior, FlowDistribution):
                 raise NotImplementedError
             covariance = covariance_over_images(posterior.mean)
             if self.covariance_of == "latents":

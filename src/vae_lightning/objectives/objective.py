@@ -4,9 +4,12 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from vae_lightning.checks import at_least
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Trace
+from vae_lightning.utils.checks import at_least
+
+# The quantities that are logged of every model and objective: nats per image.
+TERMS = ("elbo", "rate", "distortion", "loss")
 
 
 class Objective(nn.Module, ABC):

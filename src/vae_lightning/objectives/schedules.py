@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from vae_lightning.checks import at_least, fraction
+from vae_lightning.utils.checks import at_least, fraction
 
 
 class Schedule(ABC):

@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from vae_lightning.checks import at_least
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.requirements import dimensions, require_density, single_layer
-from vae_lightning.seeing import SeesData, TrainingImages
+from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.data_dependent import DataDependent, TrainingImages
 
 
-class TotalCorrelation(SeesData, Objective):
+class TotalCorrelation(DataDependent, Objective):
     r"""Distortion, and the weighted parts of the rate.
 
     .. math:: \mathcal{L} = \mathbb{E}_{q(z|x)} [-\log p(x|z)] + \alpha\, I(x; z)
@@ -70,7 +70,7 @@ class TotalCorrelation(SeesData, Objective):
         self.register_buffer("num_images", torch.zeros(()))
 
     @torch.no_grad()
-    def see(self, data: TrainingImages) -> None:
+    def initialize_from(self, data: TrainingImages) -> None:
         self.num_images.fill_(data.num_images["train"])
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:

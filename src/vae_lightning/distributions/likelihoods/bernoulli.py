@@ -20,7 +20,7 @@ class Bernoulli(Likelihood):
     image, so not comparable with an NLL of binary images.
     """
 
-    measure = "binary"
+    pixel_type = "binary"
 
     def bias_of(self, mean: Tensor) -> Tensor:
         # A pixel that is always off would ask for a bias without end.

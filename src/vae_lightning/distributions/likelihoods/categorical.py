@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from vae_lightning.checks import at_least
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.likelihoods.numerics import (
     GREY_VALUES,
@@ -18,6 +17,7 @@ from vae_lightning.distributions.likelihoods.numerics import (
     pixel,
     solve,
 )
+from vae_lightning.utils.checks import at_least
 
 # Pixels whose 256 logits are made at once: few enough to stay in a processor's caches, which is
 # three times as fast, and to take little memory where no gradient is asked for.
@@ -46,7 +46,7 @@ class Categorical(Likelihood):
         van den Oord, Kalchbrenner and Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016.
     """
 
-    measure = "discrete"
+    pixel_type = "discrete"
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class ContinuousBernoulli(Likelihood):
         variational autoencoders", 2019.
     """
 
-    measure = "density"
+    pixel_type = "continuous"
 
     def bias_of(self, mean: Tensor) -> Tensor:
         # The logit of a small mean is about minus its inverse: a pixel that is always off would

@@ -45,7 +45,7 @@ class DiscretizedLogistic(Likelihood):
         Logistic Mixture Likelihood and Other Modifications", 2017 (of each pixel).
     """
 
-    measure = "discrete"
+    pixel_type = "discrete"
 
     def __init__(
         self,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from vae_lightning.checks import positive
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
+from vae_lightning.utils.checks import positive
 
 
 class FixedScale(Likelihood):
@@ -20,7 +20,7 @@ class FixedScale(Likelihood):
         ValueError: the scale is not a finite number above zero.
     """
 
-    measure = "density"
+    pixel_type = "continuous"
 
     def __init__(
         self,

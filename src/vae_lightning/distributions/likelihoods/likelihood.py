@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from vae_lightning.distributions.heads import pixel_head
-from vae_lightning.seeing import SeesData, TrainingImages
+from vae_lightning.utils.data_dependent import DataDependent, TrainingImages
 
 # What exp(log p(x|z)) is: a probability of images of zeros and ones, which for grey pixels is none;
 # a probability of images of 256 grey values; a density of images in units of [0, 1].
-Measure = Literal["binary", "discrete", "density"]
+PixelType = Literal["binary", "discrete", "continuous"]
 
 
-class Likelihood(SeesData, nn.Module):
+class Likelihood(DataDependent, nn.Module):
     """Owns the last linear layer and makes a distribution of what it gives.
 
     Args:
@@ -26,7 +26,7 @@ class Likelihood(SeesData, nn.Module):
         numbers: n, how many each pixel and channel takes.
 
     Attributes:
-        measure: what its log-probabilities are of.
+        pixel_type: what its log-probabilities are of.
 
     Shape:
         features (..., F) or (..., F, H, W); returns a distribution of batch shape (...) and event
@@ -36,7 +36,7 @@ class Likelihood(SeesData, nn.Module):
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016 (the bias).
     """
 
-    measure: ClassVar[Measure]
+    pixel_type: ClassVar[PixelType]
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Likelihood(SeesData, nn.Module):
         self.head = pixel_head(in_features, self.image_shape, numbers)
 
     @torch.no_grad()
-    def see(self, data: TrainingImages) -> None:
+    def initialize_from(self, data: TrainingImages) -> None:
         if self.start_at_mean:
             bias = self.bias_of(data.mean_image().flatten())
             self.head.bias.copy_(bias)

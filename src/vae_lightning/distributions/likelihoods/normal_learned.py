@@ -45,7 +45,7 @@ class NormalLearned(Likelihood):
         Decoders", 2021.
     """
 
-    measure = "density"
+    pixel_type = "continuous"
 
     average: Tensor
     batches: Tensor

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vae_lightning.checks import positive
+from vae_lightning.utils.checks import positive
 
 GREY_VALUES = 256
 

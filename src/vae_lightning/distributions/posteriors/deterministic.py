@@ -27,7 +27,7 @@ class Deterministic(Posterior):
         Autoencoders", 2020.
     """
 
-    space = "plane"
+    space = "euclidean"
 
     def __init__(self, in_features: int, latent_dim: int) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ class DiagonalNormal(Posterior):
         Tomczak and Welling, "VAE with a VampPrior", 2018.
     """
 
-    space = "plane"
+    space = "euclidean"
 
     def __init__(
         self,

@@ -5,13 +5,18 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lightning.checks import all_at_least, at_least
-from vae_lightning.distributions.flows import Pushed, conditioned, start_near_identity, zuko
+from vae_lightning.distributions.flows import (
+    FlowDistribution,
+    conditioned,
+    start_near_identity,
+    zuko,
+)
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.posteriors.posterior import Posterior
+from vae_lightning.utils.checks import all_at_least, at_least
 
 
-class Flow(Posterior):
+class FlowPosterior(Posterior):
     r"""A normal distribution with independent dimensions, pushed through autoregressive steps.
 
     .. math:: z_t = \mu_t + \sigma_t z_{t-1}, \quad t = 1 \dots T, \quad
@@ -43,7 +48,7 @@ class Flow(Posterior):
         Dinh, Sohl-Dickstein and Bengio, "Density Estimation Using Real NVP", 2017 (couplings).
     """
 
-    space = "plane"
+    space = "euclidean"
 
     def __init__(
         self,
@@ -73,4 +78,6 @@ class Flow(Posterior):
         start_near_identity(self.transform.transforms)
 
     def forward(self, features: Tensor) -> Distribution:
-        return Pushed(self.base(features), conditioned(self.transform.transforms, features))
+        return FlowDistribution(
+            self.base(features), conditioned(self.transform.transforms, features)
+        )

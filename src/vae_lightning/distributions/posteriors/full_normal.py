@@ -41,7 +41,7 @@ class FullNormal(Posterior):
         (section 3.2 and appendix: a linear autoregressive step).
     """
 
-    space = "plane"
+    space = "euclidean"
 
     rows: Tensor
     columns: Tensor

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lightning.checks import positive
 from vae_lightning.distributions.categorical import CategoricalVariables, variables_of
 from vae_lightning.distributions.posteriors.posterior import Posterior
+from vae_lightning.utils.checks import positive
 
 # Below it, weights that float32 cannot hold are drawn often, and their logarithms are wrong.
 _LEAST_SCORED = 0.5

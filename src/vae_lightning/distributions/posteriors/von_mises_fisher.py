@@ -5,12 +5,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from vae_lightning.checks import at_least
-from vae_lightning.distributions import von_mises_fisher
 from vae_lightning.distributions.posteriors.posterior import Posterior
+from vae_lightning.distributions.sphere.von_mises_fisher import VonMisesFisher
+from vae_lightning.utils.checks import at_least
 
 
-class VonMisesFisher(Posterior):
+class VonMisesFisherPosterior(Posterior):
     r"""Unit vectors around a mean direction.
 
     .. math:: q(z|x) \propto \exp(\kappa(x)\, \mu(x)^\top z), \quad \|z\| = \|\mu(x)\| = 1
@@ -44,7 +44,7 @@ class VonMisesFisher(Posterior):
         free = self.head(features)
         if free.dtype in (torch.float16, torch.bfloat16):
             free = free.float()  # half precision is too rough for angles
-        return von_mises_fisher.VonMisesFisher(
+        return VonMisesFisher(
             direction=F.normalize(free[..., :-1], dim=-1),
             concentration=1 + F.softplus(free[..., -1]),
         )

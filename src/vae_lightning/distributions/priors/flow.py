@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from torch import nn
 from torch.distributions import Distribution
 
-from vae_lightning.checks import all_at_least, at_least
-from vae_lightning.distributions.flows import Pushed, start_near_identity, zuko
+from vae_lightning.distributions.flows import FlowDistribution, start_near_identity, zuko
 from vae_lightning.distributions.priors.prior import Encode, Prior
 from vae_lightning.distributions.priors.standard_normal import StandardNormal
+from vae_lightning.utils.checks import all_at_least, at_least
 
 
-class Flow(Prior):
+class FlowPrior(Prior):
     r"""Standard normal noise, pushed through monotonic splines that are learned.
 
     .. math:: \log p(z) = \log \mathcal{N}(f(z) \mid 0, I)
@@ -39,7 +39,7 @@ class Flow(Prior):
         Chen et al., "Variational Lossy Autoencoder", 2017 (a flow as the prior).
     """
 
-    space = "plane"
+    space = "euclidean"
 
     def __init__(self, latent_dim: int, transforms: int, hidden: Sequence[int], bins: int) -> None:
         super().__init__()
@@ -54,4 +54,4 @@ class Flow(Prior):
         start_near_identity(self.transform.transforms)
 
     def forward(self, encode: Encode) -> Distribution:
-        return Pushed(self.base(encode), self.transform().inv)
+        return FlowDistribution(self.base(encode), self.transform().inv)

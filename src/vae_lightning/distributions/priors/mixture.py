@@ -4,9 +4,9 @@ import torch
 from torch import nn
 from torch.distributions import Distribution
 
-from vae_lightning.checks import at_least
 from vae_lightning.distributions.normal_mixture import NormalMixture
 from vae_lightning.distributions.priors.prior import Encode, Prior
+from vae_lightning.utils.checks import at_least
 
 
 class Mixture(Prior):
@@ -31,7 +31,7 @@ class Mixture(Prior):
         Autoencoders", 2016.
     """
 
-    space = "plane"
+    space = "euclidean"
 
     def __init__(self, latent_dim: int, num_components: int, spread: float) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ class StandardNormal(Prior):
         returns a distribution of batch shape () and event shape (D,).
     """
 
-    space = "plane"
+    space = "euclidean"
 
     mean: Tensor
     scale: Tensor

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lightning.checks import positive
 from vae_lightning.distributions.categorical import CategoricalVariables, variables_of
 from vae_lightning.distributions.priors.prior import Encode, Prior
+from vae_lightning.utils.checks import positive
 
 
 class UniformCategorical(Prior):

@@ -14,12 +14,12 @@ from torch.distributions import (
     Normal,
 )
 
-from vae_lightning.checks import at_least
-from vae_lightning.distributions.flows import Pushed
+from vae_lightning.distributions.flows import FlowDistribution
 from vae_lightning.distributions.normal_mixture import NormalMixture
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.distributions.priors.prior import Encode, Prior
-from vae_lightning.seeing import SeesData, TrainingImages
+from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.data_dependent import DataDependent, TrainingImages
 
 # A pixel that is black or white would ask for a logit without end.
 _MARGIN = 0.01
@@ -28,7 +28,7 @@ _MARGIN = 0.01
 _FEW = 10
 
 
-class Vamp(SeesData, Prior):
+class Vamp(DataDependent, Prior):
     r"""The mean of the posteriors of C learned images, the pseudo-inputs.
 
     .. math:: p(z) = \frac{1}{C} \sum_{c=1}^C q(z \mid u_c), \quad u_c \in [0, 1]^{CHW}
@@ -79,7 +79,7 @@ class Vamp(SeesData, Prior):
         return self.logits.sigmoid()
 
     @torch.no_grad()
-    def see(self, data: TrainingImages) -> None:
+    def initialize_from(self, data: TrainingImages) -> None:
         if self.start_at_images:
             images, _ = data.images("train", len(self.logits))
             self.logits[: len(images)] = torch.logit(images, eps=_MARGIN).to(self.logits)
@@ -94,7 +94,7 @@ class Vamp(SeesData, Prior):
         if isinstance(posterior, Independent) and isinstance(posterior.base_dist, Normal):
             normal = posterior.base_dist
             return NormalMixture(self.log_weights, normal.loc, normal.scale)
-        if isinstance(posterior, Pushed) and len(self.log_weights) > _FEW:
+        if isinstance(posterior, FlowDistribution) and len(self.log_weights) > _FEW:
             warnings.warn(
                 f"model.prior.num_components={len(self.log_weights)}: a posterior that is a flow "
                 "scores each sample under each component by inversion, which is slow: set "

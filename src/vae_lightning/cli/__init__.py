@@ -1,0 +1,1 @@
+"""What all commands share: their configuration, checks, errors, tables and progress bars."""

@@ -1,0 +1,258 @@
+"""What every command shares: check all jobs first, then run them; errors in one line."""
+
+import errno
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from vae_lightning.cli.lightning_settings import quiet_lightning
+from vae_lightning.cli.overrides import (
+    CommandLine,
+    compose_job,
+    is_sweep,
+    jobs,
+    parse,
+    without_sweeps,
+)
+from vae_lightning.cli.run_folder import OutputFolder, folder_key
+from vae_lightning.config import CONF_DIR, to_container
+from vae_lightning.config.resolvers import register_resolvers
+from vae_lightning.errors import ConfigError, DataError, UserError
+
+Config = dict[str, Any]
+Prepared = TypeVar("Prepared")
+
+# What a full or read-only disk answers; other system errors are mistakes of the program.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+def run(
+    config_name: str,
+    prepare: Callable[[Config], Prepared],
+    task: Callable[[Prepared], float | None],
+    fetch: Callable[[Prepared], None] | None = None,
+) -> None:
+    """Run a command as its user typed it.
+
+    Every job that the command line asks for is composed and checked before the first one starts,
+    so that a mistake costs no time and leaves no files.
+
+    Args:
+        config_name: a file at the top of `conf/`, without its ending.
+        prepare: builds what the task needs from a resolved configuration, or refuses it with a
+            `UserError`; it fetches and writes nothing.
+        task: runs one job; what it returns is what a sweeper optimises.
+        fetch: fetches the data of a job, before its folder is made.
+    """
+    register_resolvers()
+    quiet_lightning()
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    command = _Command(config_name, prepare, task, fetch)
+    try:
+        try:
+            line = parse(sys.argv[1:])
+            if line.informative:
+                _check_composes(config_name, line)
+                command.hand_to_hydra()
+            else:
+                command.run_jobs(line)
+        except UserError as error:
+            _show(error)
+            sys.exit(1)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)  # the status that shells use for an interrupt
+    except BrokenPipeError:  # `--help | head`
+        # Python flushes what is left when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # the status that shells use for a closed pipe
+    if command.failed:
+        sys.exit(1)
+
+
+def _check_composes(config_name: str, line: CommandLine) -> None:
+    """Refuse overrides that Hydra would answer with a traceback, before it shows anything."""
+    if line.shows_hydra_itself:
+        return
+    if line.help:
+        line.overrides = without_sweeps(line.overrides)
+        sys.argv[1:] = line.arguments
+    compose_job(config_name, line, line.overrides)
+
+
+@dataclass
+class _Job:
+    """A composed job and what was prepared for it."""
+
+    config: Any
+    plain: Config
+    prepared: Any
+
+
+class _Command:
+    def __init__(
+        self,
+        config_name: str,
+        prepare: Callable[[Config], Any],
+        task: Callable[[Any], float | None],
+        fetch: Callable[[Any], None] | None,
+    ) -> None:
+        self.config_name = config_name
+        self.prepare = prepare
+        self.task = task
+        self.fetch = fetch
+        self.failed = False
+
+    def run_jobs(self, line: CommandLine) -> None:
+        """Check all jobs, fetch their data, make a folder, run.
+
+        Raises:
+            UserError: a job is refused, or its data cannot be had; nothing was written.
+        """
+        while True:
+            job, folder = self._checked(line)
+            if folder.make():
+                break  # otherwise another process has taken the name: check with the next one
+        sys.argv[1:] = line.arguments
+        if job is None:
+            self.hand_to_hydra(folder.override)
+        else:
+            self._run_alone(job)
+
+    def hand_to_hydra(self, *overrides: str) -> None:
+        """Let Hydra compose and run: a sweep, or a command line that only shows something."""
+        import hydra
+
+        before = sys.argv
+        sys.argv = [*before, *overrides]
+        main = hydra.main(
+            config_path=str(CONF_DIR), config_name=self.config_name, version_base="1.3"
+        )
+        try:
+            main(self._job_of_sweep)()
+        finally:
+            sys.argv = before
+
+    def _checked(self, line: CommandLine) -> tuple[_Job | None, OutputFolder]:
+        """The only job, None for a sweep, and the folder of its results."""
+        found: list[_Job] = []
+        for config in jobs(self.config_name, line):
+            folder = OutputFolder(config, line.overrides)
+            folder.set_in(config)
+            plain = _without_hydra(config)
+            with warnings.catch_warnings():
+                if is_sweep(config.hydra):
+                    warnings.simplefilter("ignore")  # the job itself gives them
+                prepared = self.prepare(plain)
+            if is_sweep(config.hydra) and "trainer" in plain:
+                _check_one_process(plain)
+            folder.check(trains=bool(plain.get("train")))
+            found.append(_Job(config, plain, prepared))
+        for job in found:
+            if replaced := self._fetch(job, line):
+                line.overrides = replaced
+                return self._checked(line)
+        return (None if is_sweep(found[0].config.hydra) else found[0]), folder
+
+    def _fetch(self, job: _Job, line: CommandLine) -> list[str] | None:
+        """Fetch a job's data; return other overrides where another data set stands in for it."""
+        if self.fetch is None:
+            return None
+        try:
+            self.fetch(job.prepared)
+        except DataError as problem:
+            choice = job.config.hydra.runtime.choices.get("data")
+            fallback = job.plain.get("data_fallback")
+            if fallback in (None, choice):
+                raise
+            name = job.plain["data"]["name"]
+            print(f"warning: data={fallback} instead of {name}: {problem}", file=sys.stderr)
+            return line.replaced("data", choice, fallback)
+        return None
+
+    def _run_alone(self, job: _Job) -> None:
+        """Run a job that is composed and prepared already, as Hydra's own launcher would."""
+        from hydra._internal.callbacks import Callbacks
+        from hydra.core.utils import run_job
+        from hydra.types import HydraContext
+
+        context = HydraContext(config_loader=None, callbacks=Callbacks(job.config))  # type: ignore[arg-type]
+        result = run_job(
+            lambda _: self._guarded(job.config, lambda: self.task(job.prepared)),
+            config=job.config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+            hydra_context=context,
+            configure_logging=False,
+        )
+        # Raises what the task raised.
+        _ = result.return_value
+
+    def _job_of_sweep(self, config: Any) -> float | None:
+        from hydra.core.hydra_config import HydraConfig
+
+        job = HydraConfig.get().job
+        print(f"\njob {job.num}: {job.override_dirname}", flush=True)
+        return self._guarded(config, lambda: self.task(self.prepare(to_container(config))))
+
+    def _guarded(self, config: Any, job: Callable[[], float | None]) -> float | None:
+        """Run a job; errors that the user can mend are shown, and a sweep goes on after them."""
+        try:
+            return job()
+        except UserError as error:
+            self.failed = True
+            _show(error)
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            self.failed = True
+            _show(_disk_error(error, config))
+        except SystemExit as end:
+            if isinstance(end.__context__, KeyboardInterrupt):  # how Lightning ends on Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
+        return None
+
+
+def _without_hydra(config: Any) -> Config:
+    from omegaconf import OmegaConf
+
+    return to_container(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
+
+
+def _show(error: UserError) -> None:
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    else:
+        print(f"error: {error}", file=sys.stderr)
+
+
+def _disk_error(error: OSError, config: Any) -> UserError:
+    folder = str(config.paths.run_dir)
+    # A copy has two names, the second of what is written. A write has none, and Lightning writes a
+    # checkpoint to the folder of temporary files first.
+    file = error.filename2 or error.filename or f"{folder} or {tempfile.gettempdir()}"
+    shown = UserError(
+        f"{file} cannot be written: {error.strerror}: make room, or set {folder_key(config)} "
+        f"to another disk; {folder} keeps what was saved"
+    )
+    shown.__cause__ = error
+    return shown
+
+
+def _check_one_process(config: Config) -> None:
+    from vae_lightning.config.compatibility import processes_started
+
+    if (processes := processes_started(config["trainer"])) > 1:
+        raise ConfigError(
+            f"a run on {processes} devices starts a process for each, which would run the whole "
+            "sweep again: set trainer.devices=1, or start the jobs one by one without -m"
+        )

@@ -1,0 +1,205 @@
+"""What a command line asks for: its flags and its jobs."""
+
+import argparse
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vae_lightning.cli.error_messages import explain, first_line, no_option, quoted, unreadable
+from vae_lightning.config import CONF_DIR, compose, nearest
+from vae_lightning.errors import ConfigError
+
+
+@dataclass
+class CommandLine:
+    """A command line, as far as it decides what is checked.
+
+    Attributes:
+        flags: Hydra's own, as they were typed.
+        overrides: the settings, `key=value`.
+        help: `--help` is among the flags.
+        shows_hydra_itself: a flag of Hydra's that shows nothing of this project, as `--hydra-help`.
+        informative: something is shown and nothing is run.
+        multirun: `-m` is among the flags.
+        config_dir: a further folder of configuration files.
+    """
+
+    flags: list[str]
+    overrides: list[str]
+    help: bool
+    shows_hydra_itself: bool
+    informative: bool
+    multirun: bool
+    config_dir: str | None
+
+    @property
+    def arguments(self) -> list[str]:
+        """The whole of it, as Python would have it in `sys.argv[1:]`."""
+        return [*self.flags, *self.overrides]
+
+    def replaced(self, group: str, option: str, other: str) -> list[str]:
+        """The overrides, with another option of a group in the place of one."""
+        prefix = f"{group}="
+        if not any(item.startswith(prefix) for item in self.overrides):  # an experiment chose it
+            return [*self.overrides, f"{prefix}{other}"]
+        return [
+            re.sub(rf"\b{option}\b", other, item) if item.startswith(prefix) else item
+            for item in self.overrides
+        ]
+
+
+def parse(arguments: Sequence[str]) -> CommandLine:
+    """Tell Hydra's flags from the overrides.
+
+    Raises:
+        ConfigError: a flag that Hydra does not have, or flags that do not go together.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--help", "-h", action="store_true")
+    for names in (("--hydra-help",), ("--version",), ("--shell-completion", "-sc")):
+        parser.add_argument(*names, action="store_true", dest="other")
+    parser.add_argument("--cfg", "-c")
+    parser.add_argument("--info", "-i", nargs="?", const="all")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("overrides", nargs="*")
+    found, others = parser.parse_known_intermixed_args(arguments)
+    unknown = [argument for argument in others if argument.startswith("-")]
+    if unknown and not found.other:
+        raise ConfigError(
+            f"{unknown[0]} is not a flag: settings are written key=value, "
+            "as in model.latent_dim=20; --help lists them"
+        )
+    if found.multirun and (found.cfg or found.info) and not found.help:
+        raise ConfigError("--cfg and --info show one job and run none: leave -m out")
+    overrides = found.overrides + others
+    return CommandLine(
+        flags=[argument for argument in arguments if argument not in overrides],
+        overrides=overrides,
+        help=found.help,
+        shows_hydra_itself=found.other,
+        informative=bool(found.help or found.other or found.cfg or found.info),
+        multirun=found.multirun,
+        config_dir=found.config_dir,
+    )
+
+
+def jobs(config_name: str, line: CommandLine) -> Iterator[Any]:
+    """The composed configuration of each job: one, or all that a sweep will run.
+
+    Raises:
+        ConfigError: an override that cannot be read, or does not fit.
+    """
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    overrides: list[str] = line.overrides
+    try:
+        config = compose_job(config_name, line, without_sweeps(overrides))
+    except ConfigError as error:
+        raise _of_swept_options(config_name, line) or error from error
+    swept = dict(config.hydra.sweeper.get("params") or {})
+    if not is_sweep(config.hydra):
+        if swept and not any(item.startswith("hydra.mode=") for item in overrides):
+            raise ConfigError(f"{', '.join(swept)} is swept over: add -m to run one job for each")
+        # Several values of a key, which Hydra refuses without -m.
+        several = without_sweeps(overrides) != overrides
+        yield compose_job(config_name, line, overrides) if several else config
+        return
+    overrides = [*(f"{key}={value}" for key, value in swept.items()), *overrides]
+    choices = []
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        for override in _parsed(overrides, loader):
+            key = override.get_key_element()
+            if override.is_interval_sweep():
+                raise ConfigError(f"{key} is swept over an interval: list its values instead")
+            if override.is_sweep_override():
+                choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            else:
+                choices.append([str(override.input_line)])
+    for combination in itertools.product(*choices):
+        yield compose_job(config_name, line, combination)
+
+
+def _of_swept_options(config_name: str, line: CommandLine) -> ConfigError | None:
+    """What to write for keys of options that are swept over, where the default has no such keys.
+
+    Hydra composes what the jobs have in common before it looks at any of them.
+    """
+    swept = [item.key_or_group for item in _parsed(line.overrides) if item.is_sweep_override()]
+    sections = tuple(f"{group.replace('/', '.')}." for group in swept)
+    common = without_sweeps(line.overrides)
+    below = [item for item in common if item.startswith(sections)]
+    if not below:
+        return None
+    try:
+        compose_job(config_name, line, [item for item in common if item not in below])
+    except ConfigError:  # something else is wrong as well
+        return None
+    keys, settings = (" and ".join(texts) for texts in (
+        [item.partition("=")[0] for item in below], [f"++{item}" for item in below]
+    ))  # fmt: skip
+    return ConfigError(f"{keys}: not of all options that are swept over, so write {settings}")
+
+
+def is_sweep(settings: Any) -> bool:
+    """Whether Hydra's own settings, those under the key `hydra`, are of a job of a sweep."""
+    return str(settings.mode) == "RunMode.MULTIRUN"
+
+
+def without_sweeps(overrides: Sequence[str]) -> list[str]:
+    """The overrides that every job has in common.
+
+    Raises:
+        ConfigError: an override that cannot be read.
+    """
+    return [str(item.input_line) for item in _parsed(overrides) if not item.is_sweep_override()]
+
+
+def _parsed(overrides: Sequence[str], config_loader: Any = None) -> list[Any]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    try:
+        parsed = OverridesParser.create(config_loader).parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ConfigError(unreadable(error.override, str(error))) from error
+    for item in parsed:
+        if not item.key_or_group:
+            raise ConfigError(unreadable(str(item.input_line), ""))
+    return parsed
+
+
+def compose_job(config_name: str, line: CommandLine, overrides: Sequence[str]) -> Any:
+    """Compose one job, Hydra's own settings included.
+
+    Raises:
+        ConfigError: what Hydra refuses, in one line with the nearest name.
+    """
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
+    overrides = list(overrides)
+    if line.config_dir:
+        place = f"file://{Path(line.config_dir).resolve()}"
+        overrides.append(f"hydra.searchpath=[{quoted(place)}]")
+    if line.multirun:
+        overrides.append("hydra.mode=MULTIRUN")
+    try:
+        return compose(config_name, overrides, with_hydra=True)
+    except MissingConfigException as error:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if not error.options:
+            raise ConfigError(first_line(error)) from error
+        close = nearest(option, error.options)
+        raise ConfigError(f"{group}={option} is not there: {close}") from error
+    except ValueError as error:  # Hydra's answer to group=null
+        raise ConfigError(no_option(_parsed(overrides)) or first_line(error)) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, config_name, overrides)) from error

@@ -1,0 +1,102 @@
+"""What no part of a configuration can see by itself: that it fits the others, and the machine."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+
+from vae_lightning.config import instantiate, nearest
+from vae_lightning.errors import ConfigError
+from vae_lightning.models import Model
+from vae_lightning.objectives.objective import TERMS, Objective
+from vae_lightning.utils.random_state import fixed_noise
+
+
+def check_parts(config: dict[str, Any]) -> None:
+    """Check that the parts of a configuration fit together.
+
+    Raises:
+        ConfigError: two of them contradict each other, or a callback looks at what is not logged.
+    """
+    data, model = config["data"], config["model"]
+    served = [data["channels"], data["size"], data["size"]]
+    if model["image_shape"] != served:
+        raise ConfigError(
+            f"model.image_shape={model['image_shape']} does not fit the data: "
+            f"data.channels={data['channels']} and data.size={data['size']} make it {served}"
+        )
+    interval = config["trainer"].get("log_every_n_steps")
+    if isinstance(interval, int) and interval < 1:
+        raise ConfigError(f"trainer.log_every_n_steps={interval} is out of range: at least 1")
+    known = [f"{stage}/{name}" for stage in ("val", "train") for name in TERMS]
+    for name, node in config["callbacks"].items():
+        monitor = node.get("monitor")
+        if monitor is not None and monitor not in known:
+            raise ConfigError(
+                f"callbacks.{name}.monitor={monitor} is not logged: {nearest(monitor, known)}"
+            )
+    if data["val_size"] == 0 and data["validation"] == "split":
+        for name, node in config["callbacks"].items():
+            if str(node.get("monitor")).startswith("val/"):
+                raise ConfigError(
+                    f"callbacks.{name}.monitor={node['monitor']} needs validation images, and "
+                    f"data.val_size=0 holds none out: set callbacks.{name}.monitor=null, "
+                    "so that the last epoch is kept"
+                )
+
+
+def check_together(model: Model, objective: Objective) -> None:
+    """Check that an objective has a meaning for a model, by trying it on images of noise.
+
+    Raises:
+        ConfigError: it has none, or the model's parts do not fit together; the message says which
+            would.
+    """
+    modes = {part: part.training for part in (*model.modules(), *objective.modules())}
+    model.eval()
+    objective.eval()
+    try:
+        with fixed_noise(0, torch.device("cpu")):
+            images = torch.rand(4, *model.image_shape)
+            labels = model.each_class_in_turn(4, images.device)
+            objective.check_model(model)
+            objective(model(images, objective.num_samples, labels), 0)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def check_accelerator(trainer: dict[str, Any]) -> None:
+    """Check that the kind of device is one, and is here.
+
+    Args:
+        trainer: its configuration.
+
+    Raises:
+        ConfigError: it is not; the message says what is here.
+    """
+    asked = trainer.get("accelerator", "auto")
+    kinds = {name: AcceleratorRegistry[name]["accelerator"] for name in AcceleratorRegistry}
+    here = sorted(name for name, kind in kinds.items() if kind.is_available())
+    if asked in ("auto", *here) or (asked == "gpu" and {"cuda", "mps"} & set(here)):
+        return
+    known = ["auto", "gpu", *kinds]
+    if asked not in known:
+        raise ConfigError(f"trainer.accelerator={asked} is not one: {nearest(str(asked), known)}")
+    raise ConfigError(
+        f"trainer.accelerator={asked} is not here: torch {torch.__version__} finds "
+        f"{' and '.join(here)}: set trainer=cpu, or trainer.accelerator=auto for the best there is"
+    )
+
+
+def processes_started(trainer: dict[str, Any]) -> int:
+    """How many processes of the same command line a run consists of, where it starts them itself.
+
+    Args:
+        trainer: its configuration.
+    """
+    launcher = instantiate(trainer, "trainer", logger=False).strategy.launcher
+    return launcher.num_processes if isinstance(launcher, _SubprocessScriptLauncher) else 1

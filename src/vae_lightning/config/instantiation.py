@@ -1,0 +1,145 @@
+"""From a configuration to objects: the only place where one becomes the other.
+
+Imports neither torch nor lightning.
+"""
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from vae_lightning.config.checks import check_type, nearest
+from vae_lightning.errors import ConfigError
+
+# Classes of these packages may be built from a configuration, whoever wrote it.
+ALLOWED_PACKAGES = ("vae_lightning", "torch.optim", "lightning.pytorch")
+
+# Further packages that the user trusts, separated by commas. In the environment and not in the
+# configuration, because a checkpoint from someone else brings its own configuration.
+TRUSTED = "VAE_LIGHTNING_PACKAGES"
+
+_DIRECTIVES = {"_target_", "_partial_", "_convert_", "_recursive_"}
+
+
+def instantiate(node: Mapping[str, Any], path: str, **kwargs: Any) -> Any:
+    """Build what a resolved node describes: the only place where a configuration becomes objects.
+
+    Args:
+        node: plain dicts and lists with `_target_`s, which must be classes of `ALLOWED_PACKAGES`.
+        path: the node's own key, for messages.
+        kwargs: further arguments of the outermost class.
+
+    Raises:
+        ConfigError: a target that is not allowed, an unknown or missing key, a value of the wrong
+            type, or one that the class refuses.
+    """
+    check_node(node, path)
+    return _build(node, path, **kwargs)
+
+
+def check_node(node: Any, path: str) -> None:
+    """Check every `_target_` in a node, its keys and the types of its values; build nothing.
+
+    Raises:
+        ConfigError: as in `instantiate`.
+    """
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            _check_arguments(node, path)
+        for key, value in node.items():
+            check_node(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for place, value in enumerate(node):
+            check_node(value, f"{path}[{place}]")
+
+
+def _build(value: Any, path: str, **kwargs: Any) -> Any:
+    if isinstance(value, list):
+        return [_build(item, f"{path}[{place}]") for place, item in enumerate(value)]
+    if not isinstance(value, Mapping):
+        return value
+    arguments = {
+        key: _build(item, f"{path}.{key}") for key, item in value.items() if key not in _DIRECTIVES
+    }
+    if "_target_" not in value:
+        return arguments
+    factory = _Factory(_locate(value["_target_"], path), path, {**arguments, **kwargs})
+    return factory if value.get("_partial_", False) else factory()
+
+
+class _Factory:
+    """Calls a class, now or later, and says of a refused value by which key it came."""
+
+    def __init__(self, cls: type, path: str, arguments: dict[str, Any]) -> None:
+        self.cls = cls
+        self.path = path
+        self.arguments = arguments
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self.cls(*args, **{**self.arguments, **kwargs})
+        except ConfigError:
+            raise
+        except Exception as error:
+            line = " ".join(str(error).split())
+            named = any(line.startswith(f"{name}=") for name in self.arguments)
+            raise ConfigError(f"{self.path}.{line}" if named else f"{self.path}: {line}") from error
+
+
+def _locate(target: str, path: str) -> type:
+    from hydra.utils import get_class
+
+    if not _allowed(target):
+        raise ConfigError(
+            f"{path}._target_={target} may not be built from a configuration: "
+            f"it must be a class of {', '.join(_allowed_packages())}; name your own package in "
+            f"the environment variable {TRUSTED}"
+        )
+    try:
+        cls = get_class(target)
+    except Exception as error:
+        raise ConfigError(f"{path}._target_={target} is not a class that is here") from error
+    # A dotted name can wander out of its package by way of the modules that it imports.
+    if not _allowed(cls.__module__):
+        raise ConfigError(f"{path}._target_={target} leads to {cls.__module__}, outside of it")
+    return cls
+
+
+def _allowed(name: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in _allowed_packages())
+
+
+def _allowed_packages() -> list[str]:
+    own = [name.strip() for name in os.environ.get(TRUSTED, "").split(",")]
+    return [*ALLOWED_PACKAGES, *filter(None, own)]
+
+
+def _check_arguments(node: Mapping[str, Any], path: str) -> None:
+    cls = _locate(node["_target_"], path)
+    parameters = inspect.signature(cls).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    hints = _type_hints(cls)
+    for key, value in node.items():
+        if key in _DIRECTIVES:
+            continue
+        if key not in parameters and not open_ended:
+            raise ConfigError(
+                f"{path}.{key} is not an option of {cls.__name__}: {nearest(key, parameters)}"
+            )
+        if key in hints and not isinstance(value, Mapping):
+            check_type(value, hints[key], f"{path}.{key}")
+    if not node.get("_partial_", False):
+        for name, parameter in parameters.items():
+            required = parameter.default is parameter.empty and parameter.kind in (
+                parameter.POSITIONAL_OR_KEYWORD,
+                parameter.KEYWORD_ONLY,
+            )
+            if required and name not in node:
+                raise ConfigError(f"{path}.{name} is missing: {cls.__name__} needs it")
+
+
+def _type_hints(cls: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls.__init__)  # type: ignore[misc]
+    except Exception:  # a library's annotation that only a type checker can read
+        return {}

@@ -1,0 +1,60 @@
+"""What `conf/` computes from other keys. Imports neither torch nor lightning."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def register_resolvers() -> None:
+    """Make known to OmegaConf what `conf/` computes.
+
+    `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}`,
+    `${pseudo_inputs:posterior}` and `${options_of:choices}`.
+    """
+    from omegaconf import OmegaConf
+
+    # Hydra 1.4 and the OmegaConf that comes with it have other names for what 1.3 knows.
+    for renamed in (r"register_new_resolver\(\)", "The version_base parameter"):
+        warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
+    OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
+    OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
+    OmegaConf.register_new_resolver("pseudo_inputs", _pseudo_inputs, replace=True)
+    OmegaConf.register_new_resolver("options_of", _options_of, replace=True)
+
+
+def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
+    """Where a command on a checkpoint writes: the folder chosen, or one in the checkpoint's run.
+
+    Args:
+        checkpoint: a file, or the folder of a run.
+        chosen: `output_dir`.
+        name: of the folder within the run.
+    """
+    if chosen is not None:
+        return str(Path(str(chosen)).expanduser())
+    if checkpoint is None:  # the command will refuse it
+        return name
+    path = Path(str(checkpoint)).expanduser()
+    folder = path if path.is_dir() else path.parent
+    return str((folder.parent if folder.name == "checkpoints" else folder) / name)
+
+
+def _classes_of_folder(root: str | None) -> int:
+    from vae_lightning.data.folder import num_classes_of
+
+    return num_classes_of(root)
+
+
+def _pseudo_inputs(posterior: str) -> int:
+    """As many as in the paper, but few where every sample is scored under each by inversion."""
+    return 10 if posterior.endswith(".flow.FlowPosterior") else 500
+
+
+def _options_of(choices: Mapping[str, Any]) -> str:
+    """A line for each group that a command takes, as `--help` shows it."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    loader = GlobalHydra.instance().config_loader()
+    groups = sorted(group for group in choices if group.partition("/")[0] != "hydra")
+    return "".join(f"{group}: {', '.join(loader.get_group_options(group))}\n" for group in groups)

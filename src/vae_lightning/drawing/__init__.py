@@ -1,0 +1,1 @@
+"""Pictures for callbacks and commands alike: grids, figures, latent traversals."""

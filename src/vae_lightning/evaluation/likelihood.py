@@ -1,0 +1,23 @@
+"""Scores of a model by its likelihood."""
+
+import math
+
+from torch import Tensor
+
+from vae_lightning.metrics.likelihood import BOUNDS
+
+
+def likelihood_scores(bounds: Tensor, num_pixels: int) -> dict[str, float]:
+    """Means over the images of what `ImageBounds` computed.
+
+    Shape:
+        bounds (N, len(BOUNDS)), in nats.
+    """
+    means = dict(zip(BOUNDS, bounds.mean(0).tolist(), strict=True))
+    nll = bounds[:, 0]
+    return {
+        "nll": means["nll"],
+        "nll_standard_error": float(nll.std() / math.sqrt(len(nll))),
+        "bits_per_dimension": means["nll"] / (num_pixels * math.log(2)),
+        **{name: means[name] for name in BOUNDS[1:]},
+    }

@@ -1,0 +1,128 @@
+"""What an evaluation leaves: its protocol, its files, and a table."""
+
+import json
+import platform
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from vae_lightning.cli.paths import relative
+from vae_lightning.cli.tables import value_table
+from vae_lightning.cli.workspace import Workspace
+from vae_lightning.data.protocol import SEED
+from vae_lightning.drawing.grids import png
+from vae_lightning.metrics.bounds import bound_name
+from vae_lightning.metrics.latents import Score, format_score
+
+_PACKAGES = (
+    "vae-lightning",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "scikit-learn",
+)
+
+
+def protocol(workspace: Workspace, options: dict[str, Any], num_images: int) -> dict[str, Any]:
+    """Everything that has to be the same for the numbers to be the same."""
+    checkpoint, data = workspace.checkpoint, workspace.data
+    return {
+        "data": data.name,
+        "split": options["split"],
+        "images": num_images,
+        "binarize": data.protocol.binarize,
+        "binarization_seed": SEED,
+        "bound": bound_name(data, workspace.model),
+        "num_samples": options["num_samples"],
+        "seed": workspace.seed,
+        "checkpoint": str(checkpoint.path),
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
+        "training_seed": checkpoint.config["seed"],
+        "device": str(workspace.device),
+        "precision": options["precision"],
+        "threads": torch.get_num_threads(),
+        "date": date.today().isoformat(),
+        "versions": {name: version(name) for name in _PACKAGES}
+        | {"python": platform.python_version()},
+    }
+
+
+def write(
+    folder: Path,
+    scores: dict[str, Score],
+    protocol: dict[str, Any],
+    pictures: dict[str, Tensor],
+) -> None:
+    """Write `metrics.json`, TensorBoard's scalars and pictures, and the pictures as PNG.
+
+    Shape:
+        pictures: uint8 (3, H, W), by name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({**dict(sorted(scores.items())), "protocol": protocol}, indent=2)
+    (folder / "metrics.json").write_text(content + "\n")
+    writer = SummaryWriter(str(folder))
+    for tag, value in scores.items():
+        if isinstance(value, float):
+            writer.add_scalar(tag, value, protocol["step"])
+    for name, picture in pictures.items():
+        (folder / "pictures").mkdir(exist_ok=True)
+        (folder / "pictures" / f"{name}.png").write_bytes(png(picture))
+        writer.add_image(f"{protocol['split']}/{name}", picture, protocol["step"])
+    writer.close()
+
+
+# What is shown, in this order: name, unit, digits.
+_ROWS = (
+    ("nll", "nats per image", 2),
+    ("bits_per_dimension", "bits", 4),
+    ("elbo", "nats per image", 2),
+    ("rate", "nats per image", 2),
+    ("distortion", "nats per image", 2),
+    ("active_units", "latent dimensions", 0),
+    ("active_units_per_layer", "latent dimensions", 0),
+    ("rate_per_layer", "nats per image", 2),
+    ("codebook_perplexity", "codes in use", 1),
+    ("mutual_information", "nats, at most {mutual_information_bound:.2f}", 2),
+    ("marginal_kl", "nats", 2),
+    ("total_correlation", "nats", 2),
+    ("dimension_wise_kl", "nats", 2),
+    ("knn_accuracy", "of labels, from posterior means", 4),
+    ("linear_probe_accuracy", "of labels, from posterior means", 4),
+    ("mse", "per pixel", 4),
+    ("ssim", "of 1", 4),
+    ("frechet_distance", "in a classifier's features, no FID", 2),
+    ("precision", "of the samples look real", 4),
+    ("recall", "of the images are covered", 4),
+)
+
+
+def show(scores: dict[str, Score], protocol: dict[str, Any], folder: Path) -> None:
+    """Print the scores as a table, and where the rest lies."""
+    console = Console(highlight=False)
+    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+    rows = []
+    for name, unit, digits in _ROWS:
+        if (value := scores.get(name)) is not None:
+            label = name.replace("_", " ")
+            if name == "nll":
+                label = f"nll, K = {protocol['num_samples']:,}"
+                unit += f", ± {numbers['nll_standard_error']:.2f} over images"
+            rows.append((label, format_score(value, digits), unit.format(**numbers)))
+    console.print()
+    console.print(value_table(rows, title=protocol["split"]))
+    spent = ", ".join(f"{part} {value:.0f} s" for part, value in protocol["seconds"].items())
+    console.print(
+        f"\n{protocol['data']}, binarize={protocol['binarize']}, {protocol['bound']}",
+        soft_wrap=True,
+    )
+    console.print(f"seconds     {spent}", soft_wrap=True)
+    console.print(f"results     {relative(folder)}", soft_wrap=True)

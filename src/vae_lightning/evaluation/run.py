@@ -1,0 +1,228 @@
+"""An evaluation: checked, computed, written, printed."""
+
+import math
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypedDict, get_type_hints
+
+import torch
+from lightning import LightningModule, Trainer
+from rich.console import Console
+from torch import Tensor
+
+from vae_lightning.cli.error_messages import quoted
+from vae_lightning.cli.workspace import Workspace
+from vae_lightning.config import check_keys, check_type, compose, instantiate, to_container
+from vae_lightning.data.batches import Batch, ResidentBatches
+from vae_lightning.errors import ConfigError
+from vae_lightning.evaluation import report
+from vae_lightning.evaluation.latents import latent_scores
+from vae_lightning.evaluation.likelihood import likelihood_scores
+from vae_lightning.evaluation.samples import sample_scores
+from vae_lightning.metrics import ImageBounds
+from vae_lightning.metrics.bounds import has_bound
+from vae_lightning.metrics.latents import Score
+from vae_lightning.models import Model
+from vae_lightning.utils.checks import at_least
+
+# Images between two steps of the progress bar.
+_BATCH = 20
+
+_PARTS = ("likelihood", "latents", "samples")
+
+
+class EvaluateOptions(TypedDict):
+    """The keys of `conf/evaluate.yaml` that are its own, with their types."""
+
+    parts: list[Literal["likelihood", "latents", "samples"]]
+    split: Literal["test", "val", "train"]
+    num_samples: int
+    num_images: int | None
+    devices: int
+    precision: str
+
+
+_SHARED = ("task_name", "ckpt_path", "output_dir", "seed", "device", "data", "paths")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation needs.
+
+    Attributes:
+        workspace: the model, its data, and the folder of the results.
+        options: by the keys of `EvaluateOptions`.
+        trainer: Lightning's, which spreads the images over devices.
+    """
+
+    workspace: Workspace
+    options: dict[str, Any]
+    trainer: Trainer
+
+
+def prepare(config: dict[str, Any]) -> Evaluation:
+    """Refuse what cannot be evaluated: nothing is fetched or written.
+
+    Raises:
+        ConfigError: a key, type or value that does not fit.
+        CheckpointError: `ckpt_path` is no checkpoint.
+    """
+    hints = get_type_hints(EvaluateOptions)
+    check_keys(config, (*_SHARED, *hints))
+    for key, hint in hints.items():
+        check_type(config[key], hint, key)
+    try:
+        at_least("num_samples", config["num_samples"], 1)
+        at_least("devices", config["devices"], 1)
+        if config["num_images"] is not None:
+            at_least("num_images", config["num_images"], 4)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if not config["parts"]:
+        raise ConfigError(f"parts is empty: name some of {', '.join(_PARTS)}")
+    workspace = Workspace(config)
+    data, split = workspace.datamodule, config["split"]
+    if (count := data.num_images[split]) == 0:
+        raise ConfigError(f"split={split} holds no images in this run")
+    if "samples" in config["parts"] and count < 4:
+        raise ConfigError(f"split={split} holds {count} images, and parts=[samples] needs 4")
+    data.check_in_memory(split)
+    if data.class_names and {"latents", "samples"} & set(config["parts"]):
+        data.check_in_memory("train")  # classifiers and probes learn from it
+    _ = workspace.model  # which is refused here if its weights do not fit
+    trainer = instantiate(
+        {
+            "_target_": "lightning.pytorch.Trainer",
+            "accelerator": workspace.device.type,
+            "devices": config["devices"],
+            "precision": config["precision"],
+            "default_root_dir": config["paths"]["run_dir"],
+            "enable_model_summary": False,
+        },
+        "trainer",
+        logger=False,
+        enable_checkpointing=False,
+        callbacks=_bar(),
+    )
+    return Evaluation(workspace, {key: config[key] for key in hints}, trainer)
+
+
+def evaluate_checkpoint(checkpoint: Path, run: dict[str, Any], devices: int) -> float | None:
+    """Evaluate the checkpoint of a training run with the settings of `conf/evaluate.yaml`.
+
+    Args:
+        checkpoint: the file.
+        run: the run's resolved configuration: its device, precision and `nll_samples` are used.
+        devices: how many share the images.
+    """
+    folder = Path(run["paths"]["run_dir"]) / "evaluate" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    trainer = run["trainer"]
+    accelerator = trainer.get("accelerator", "auto")
+    composed = compose(
+        "evaluate",
+        [
+            f"ckpt_path={quoted(str(checkpoint))}",
+            f"num_samples={run['nll_samples']}",
+            f"device={accelerator}",
+            f"precision={quoted(str(trainer.get('precision', '32-true')))}",
+            f"devices={devices}",
+            f"paths.run_dir={quoted(str(folder))}",
+        ],
+    )
+    return evaluate(prepare(to_container(composed)))
+
+
+def evaluate(evaluation: Evaluation) -> float | None:
+    """Compute the metrics, write `metrics.json`, scalars and pictures, and print a table.
+
+    Returns:
+        `nll` of the split, in nats, if it was asked for.
+    """
+    workspace, options, trainer = evaluation.workspace, evaluation.options, evaluation.trainer
+    model, data, device = workspace.model, workspace.data, workspace.device
+    images, labels = workspace.images(options["split"])
+    images, labels = images[: options["num_images"]], labels[: options["num_images"]]
+    Console(highlight=False).print(
+        f"[bold]{data.source.title}[/], {len(images):,} images of the {options['split']} split · "
+        f"{workspace.checkpoint.path}",
+        soft_wrap=True,
+    )
+    if not data.class_names and {"latents", "samples"} & set(options["parts"]):
+        print(
+            "The images have no classes: no label is read from the latents, and no classifier "
+            "compares samples with images."
+        )
+    scores: dict[str, Score] = {}
+    seconds: dict[str, float] = {}
+    pictures: dict[str, Tensor] = {}
+    bounds = space = None
+
+    if "likelihood" in options["parts"]:
+        started = time.perf_counter()
+        module = BoundsModule(model, images, labels, options["num_samples"], workspace.seed)
+        trainer.test(module, verbose=False)
+        bounds = module.bounds
+        scores |= likelihood_scores(bounds, math.prod(model.image_shape))
+        if not has_bound(model):
+            # They would bound log p(x) if the codes had a density.
+            for name in ("nll", "nll_standard_error", "bits_per_dimension"):
+                del scores[name]
+        seconds["likelihood"] = time.perf_counter() - started
+    if not trainer.is_global_zero:
+        return None
+
+    model = model.to(device).eval()
+    x, labels = workspace.to_model(images), labels.to(device)
+    if "latents" in options["parts"]:
+        started = time.perf_counter()
+        scores |= latent_scores(workspace, x, labels)
+        seconds["latents"] = time.perf_counter() - started
+    if "samples" in options["parts"]:
+        started = time.perf_counter()
+        found, pictures, space = sample_scores(workspace, options["split"], x, labels, bounds)
+        scores |= found
+        seconds["samples"] = time.perf_counter() - started
+
+    tagged = {f"{options['split']}/{name}": value for name, value in scores.items()}
+    protocol = report.protocol(workspace, options, len(images))
+    protocol |= {"feature_space": space, "seconds": seconds}
+    report.write(workspace.folder, tagged, protocol, pictures)
+    report.show(scores, protocol, workspace.folder)
+    nll = scores.get("nll")
+    return nll if isinstance(nll, float) else None
+
+
+class BoundsModule(LightningModule):
+    """Computes the bounds of each image, spread over the processes of a Trainer."""
+
+    def __init__(
+        self, model: Model, images: Tensor, labels: Tensor, num_samples: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.images = images
+        self.labels = labels
+        self.metric = ImageBounds(num_samples, seed)
+        self.bounds = torch.empty(0)
+
+    def test_dataloader(self) -> ResidentBatches:
+        process = (self.trainer.global_rank, self.trainer.world_size)
+        # The index of each image in the split stands where its label would.
+        indices = torch.arange(len(self.images))
+        return ResidentBatches(self.images, indices, _BATCH, process=process)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        images, indices = batch
+        self.metric.update(self.model, images, indices, self.labels[indices].to(images.device))
+
+    def on_test_epoch_end(self) -> None:
+        self.bounds = self.metric.compute().cpu()
+
+
+def _bar() -> list[Any]:
+    from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
+
+    terminal = Console().is_terminal
+    return [RichProgressBar(refresh_rate=5)] if terminal else [TQDMProgressBar(refresh_rate=0)]

@@ -1,0 +1,195 @@
+"""From a configuration to the objects of a training run."""
+
+import gc
+from dataclasses import dataclass
+from typing import Any, TypedDict, get_type_hints
+
+from lightning import Trainer, seed_everything
+from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
+from lightning.pytorch.callbacks import ProgressBar
+
+from vae_lightning.checkpoint import Checkpoint
+from vae_lightning.config import CONF_DIR, check_keys, check_type, instantiate, nearest
+from vae_lightning.config.compatibility import check_accelerator, check_parts, check_together
+from vae_lightning.data import ImageDataModule
+from vae_lightning.errors import ConfigError, DivergedError
+from vae_lightning.training.module import VAEModule
+
+
+class TrainOptions(TypedDict):
+    """The keys of `conf/train.yaml` itself, with their types."""
+
+    task_name: str
+    tags: list[str]
+    seed: int
+    train: bool
+    test: bool
+    evaluate: bool
+    nll_samples: int
+    ckpt_path: str | None
+    data_fallback: str | None
+
+
+_GROUPS = (
+    "data",
+    "model",
+    "objective",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "callbacks",
+    "logger",
+    "paths",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The objects that a configuration describes.
+
+    Attributes:
+        config: resolved, plain dicts and lists.
+        module: the LightningModule, with the model and the objective.
+        datamodule: the data, with nothing fetched or read.
+        trainer: Lightning's.
+        resumed: the checkpoint to resume from, or to test where nothing is trained.
+    """
+
+    config: dict[str, Any]
+    module: VAEModule
+    datamodule: ImageDataModule
+    trainer: Trainer
+    resumed: Checkpoint | None
+
+    def fetch(self) -> None:
+        """Fetch the data.
+
+        Raises:
+            DataError: it cannot be had.
+        """
+        self.datamodule.prepare_data()
+
+    def fit(self) -> None:
+        """Train, from a checkpoint if there is one.
+
+        Raises:
+            DivergedError: a loss stopped being finite; the message names the last good checkpoint.
+        """
+        # What exists now stays: looking through it for garbage takes 0.3 s each time.
+        gc.collect()
+        gc.freeze()
+        try:
+            self.trainer.fit(
+                self.module,
+                self.datamodule,
+                ckpt_path=self.resumed.path if self.resumed else None,
+                weights_only=True,
+            )
+        except DivergedError as error:
+            raise DivergedError(f"{error}; {_last_good(self.trainer)}") from error
+        finally:
+            gc.unfreeze()
+
+
+def build(config: dict[str, Any]) -> Run:
+    """Build a run without doing any of it: nothing is fetched or written.
+
+    Args:
+        config: resolved, plain dicts and lists.
+
+    Raises:
+        ConfigError: a key, type or value that does not fit.
+        CheckpointError: `ckpt_path` is no checkpoint, or of another model or a later epoch.
+    """
+    _check_options(config)
+    datamodule = instantiate(config["data"], "data")
+    check_parts(config)
+    check_accelerator(config["trainer"])
+    seed_everything(config["seed"], workers=True, verbose=False)
+    module = VAEModule(
+        model=instantiate(config["model"], "model"),
+        objective=instantiate(config["objective"], "objective"),
+        optimizer=instantiate(config["optimizer"], "optimizer"),
+        scheduler=instantiate(config["scheduler"], "scheduler"),
+        seed=config["seed"],
+        config=config,
+    )
+    module.configure_optimizers()
+    check_together(module.model, module.objective)
+    callbacks = [
+        instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
+    ]
+    # Lightning would add its own where there is none.
+    kinds = {"enable_progress_bar": ProgressBar, "enable_checkpointing": CheckpointCallback}
+    left_out = {
+        key: False
+        for key, kind in kinds.items()
+        if not any(isinstance(callback, kind) for callback in callbacks)
+    }
+    trainer = instantiate(
+        left_out | config["trainer"],
+        "trainer",
+        callbacks=callbacks,
+        logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
+    )
+    if config["train"] and trainer.max_epochs == 0:
+        raise ConfigError("trainer.max_epochs=0 trains nothing: at least 1, or -1 without end")
+    if config["evaluate"] and config["train"] and "enable_checkpointing" in left_out:
+        raise ConfigError("evaluate=true needs a checkpoint: choose callbacks that keep one")
+    return Run(config, module, datamodule, trainer, _resumed(config, trainer))
+
+
+def _check_options(config: dict[str, Any]) -> None:
+    options = get_type_hints(TrainOptions)
+    check_keys(config, (*options, *_GROUPS))
+    for key, hint in options.items():
+        check_type(config[key], hint, key)
+    for group in _GROUPS:
+        if not isinstance(config[group], dict):
+            raise ConfigError(f"{group} is missing: name one of its options, as in {group}=...")
+    for group in ("callbacks", "logger"):
+        for name, node in config[group].items():
+            if not isinstance(node, dict | None):
+                raise ConfigError(
+                    f"{group}.{name}={node} should be a section, or null to do without"
+                )
+        # An experiment may tune one that was not chosen.
+        config[group] = {
+            name: node for name, node in config[group].items() if node and "_target_" in node
+        }
+    fallbacks = [file.stem for file in (CONF_DIR / "data").glob("*.yaml")]
+    if config["data_fallback"] not in (None, *fallbacks):
+        raise ConfigError(
+            f"data_fallback={config['data_fallback']} is not an option of data: "
+            f"{nearest(config['data_fallback'], fallbacks)}"
+        )
+    if config["nll_samples"] < 1:
+        raise ConfigError(f"nll_samples={config['nll_samples']} is out of range: at least 1")
+    if not 0 <= config["seed"] < 2**32:
+        raise ConfigError(f"seed={config['seed']} is out of range: it must be from 0 to 2**32 - 1")
+
+
+def _resumed(config: dict[str, Any], trainer: Trainer) -> Checkpoint | None:
+    """The checkpoint to resume from, of a run's folder the last, or to test, of a folder the best.
+
+    Raises:
+        ConfigError: there is nothing to test.
+        CheckpointError: there is none, or it is of another model or a later epoch.
+    """
+    if config["ckpt_path"] is None:
+        if not config["train"]:
+            raise ConfigError("train=false needs a checkpoint to test: set ckpt_path")
+        return None
+    checkpoint = Checkpoint(config["ckpt_path"], "last" if config["train"] else "best")
+    checkpoint.check_same_model(config["model"])
+    if config["train"]:
+        checkpoint.check_epochs_left(trainer.max_epochs)
+    return checkpoint
+
+
+def _last_good(trainer: Trainer) -> str:
+    saver: Any = trainer.checkpoint_callback
+    # After a resume there may be no more than the best of the run before.
+    if saver and (path := saver.last_model_path or saver.best_model_path):
+        return f"the last good checkpoint is {path}"
+    return "no checkpoint was saved before: try a smaller optimizer.lr"

@@ -1,0 +1,172 @@
+"""The files of an export: they compute what the model computes, and the weights rebuild it."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from conftest import CallCommand, Outcome
+from tiny import composed_model
+from vae_lightning.config import compose, instantiate, to_container
+from vae_lightning.errors import UserError
+from vae_lightning.exporting import onnx
+from vae_lightning.exporting.parts import Decoder, Encoder
+from vae_lightning.models import Model
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+SMALL = ("data=digits", "data.size=8")
+NARROW = ("model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latent_dim=4")
+SMALL_CONV = ("model.encoder.channels=[4,4]", "model.decoder.channels=[4,4]")
+VARIANTS = {
+    "vae": NARROW,
+    "batch norm": ("model.encoder.batch_norm=true", "model.decoder.batch_norm=true", *NARROW),
+    "hierarchical ladder": ("model=hierarchical", "model.inference=ladder"),
+    "vector quantized": ("model=vector_quantized", *SMALL_CONV),
+    "hyperspherical": (
+        *NARROW,
+        "model/posterior=von_mises_fisher",
+        "model/prior=uniform_sphere",
+    ),
+    "categorical pixels": (*NARROW, "model/likelihood=categorical"),
+}
+
+
+def saved(path: Path, *overrides: str) -> Path:
+    """A checkpoint of an untrained model."""
+    overrides = (*SMALL, *overrides, "paths.run_dir=unused")
+    config = to_container(compose("train", overrides))
+    state = {f"model.{k}": value for k, value in composed_model(*overrides).state_dict().items()}
+    torch.save({"config": config, "state_dict": state}, path)
+    return path
+
+
+@pytest.fixture
+def call_export(call_command: CallCommand) -> Callable[..., Outcome]:
+    return partial(call_command, command="export")
+
+
+def run_onnx(file: Path, *inputs: Tensor) -> list[Tensor]:
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+    named = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+    return [torch.from_numpy(np.asarray(value)) for value in session.run(None, named)]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@torch.no_grad()
+def test_files_compute_what_the_model_computes_on_batches_of_any_size(
+    tmp_path: Path, variant: str
+) -> None:
+    model = composed_model(*SMALL, *VARIANTS[variant]).eval()
+    encoder, decoder = Encoder(model), Decoder(model)
+    for part in (encoder, decoder):
+        onnx.write_onnx(part, tmp_path / f"{part.name}.onnx")
+    for count in (5, 1):
+        images = torch.rand(count, *model.image_shape)
+        labels = model.each_class_in_turn(count, images.device)
+        told = () if labels is None else (labels,)
+        means = model.latent_means(images, *told)
+        mean, *scale = run_onnx(tmp_path / "encoder.onnx", images, *told)
+        (image,) = run_onnx(tmp_path / "decoder.onnx", means, *told)
+        torch.testing.assert_close(mean, means, atol=1e-4, rtol=0)
+        torch.testing.assert_close(image, model.mean_images(means, *told), atol=1e-4, rtol=0)
+        if variant == "vae":
+            torch.testing.assert_close(scale[0], model.encode(images, *told).stddev)
+
+
+def test_export_writes_files_that_others_can_use_and_says_where(
+    tmp_path: Path, call_export: Callable[..., Outcome]
+) -> None:
+    from safetensors.torch import load_file
+
+    checkpoint = saved(tmp_path / "a.ckpt", "model=conditional", *NARROW)
+    outcome = call_export(f"ckpt_path={checkpoint}", "output_dir=out")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "wrote  out" in outcome.out
+    assert "image, label -> mean, scale; largest difference" in outcome.out
+    folder = tmp_path / "out"
+    names = ["decoder.onnx", "encoder.onnx", "model.json", "model.safetensors"]
+    assert {*names} == {path.name for path in folder.iterdir() if path.is_file()}
+    # No place on this machine is told to whoever gets the file.
+    for name in names[:2]:
+        assert b".py" not in (folder / name).read_bytes()
+
+    facts = json.loads((folder / "model.json").read_text())
+    assert facts["encoder"]["inputs"] == ["image", "label"]
+    assert 0 <= facts["decoder"]["largest_difference"] < 1e-4
+    rebuilt: Model = instantiate(facts["model"], "model").eval()
+    rebuilt.load_state_dict(load_file(folder / "model.safetensors"))
+    original = composed_model(*SMALL, "model=conditional", *NARROW).eval()
+    images, labels = torch.rand(3, 1, 8, 8), torch.tensor([1, 2, 3])
+    assert torch.equal(rebuilt.reconstruct(images, labels), original.reconstruct(images, labels))
+
+
+def test_a_file_that_differs_from_the_model_is_removed_and_named(tmp_path: Path) -> None:
+    model = composed_model(*SMALL, *NARROW).eval()
+    part = Decoder(model)
+    file = tmp_path / "decoder.onnx"
+    onnx.write_onnx(part, file)
+    with torch.no_grad():
+        for weight in model.decoder.parameters():
+            weight.add_(0.1)
+        with pytest.raises(UserError, match=r"decoder as ONNX differs from the model by .*removed"):
+            onnx.check_onnx(part, file)
+    assert not file.exists()
+
+
+def test_what_onnx_cannot_say_is_one_line_and_the_weights_are_kept(
+    tmp_path: Path, call_export: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx, "_translations", dict)
+    checkpoint = saved(tmp_path / "a.ckpt", *VARIANTS["hyperspherical"])
+    outcome = call_export(f"ckpt_path={checkpoint}", "output_dir=out")
+    assert outcome.status == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "error: the encoder of this model cannot be written as ONNX: " in outcome.err
+    assert "out/model.safetensors" in outcome.err
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert not (tmp_path / "out" / "encoder.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "error: ckpt_path is missing: name a checkpoint or the folder of a run"),
+        (["ckpt_path=nowhere"], "error: nowhere does not exist"),
+        (["ckpt_path=a.ckpt", "+seeds=1"], "error: seeds is not a key of the configuration"),
+        (["ckpt_path=a.ckpt", "seed=-1"], "error: seed=-1 is out of range"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    tmp_path: Path, call_export: Callable[..., Outcome], overrides: list[str], message: str
+) -> None:
+    saved(tmp_path / "a.ckpt", *NARROW)
+    before = sorted(tmp_path.rglob("*"))
+    outcome = call_export(*overrides)
+    assert outcome.status == 1
+    assert outcome.err.startswith(message)
+    assert len(outcome.err.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_missing_packages_are_named_with_the_way_to_get_them(
+    tmp_path: Path, call_export: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path / "a.ckpt", *NARROW)
+    here: Any = __import__("importlib.util").util.find_spec
+    monkeypatch.setattr(
+        "vae_lightning.exporting.run.find_spec",
+        lambda name: None if name == "onnxscript" else here(name),
+    )
+    outcome = call_export("ckpt_path=a.ckpt")
+    assert outcome.status == 1
+    assert outcome.err == (
+        "error: export needs onnxscript, not installed here: pip install 'vae-lightning[export]'\n"
+    )

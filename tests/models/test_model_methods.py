@@ -1,0 +1,318 @@
+"""What a model can be asked from Python, over all models and options."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal, Uniform
+
+from linear_gaussian import grey_images, linear_gaussian, log_evidence, with_wrong_posterior
+from tiny import composed_model, options, spaces
+from vae_lightning.distributions.flows import FlowDistribution
+from vae_lightning.distributions.normal_mixture import NormalMixture
+from vae_lightning.distributions.spaces import PATHS, PRIORS
+from vae_lightning.distributions.temperature import tempered
+from vae_lightning.metrics.likelihood import bounds_of
+from vae_lightning.models import Model
+from vae_lightning.utils.random_state import noise_of
+
+SMALL = ("data=digits", "data.size=8")
+NARROW = ("model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latent_dim=4")
+MAPS = ("model.encoder.channels=[4,4]", "model.decoder.channels=[4,4]")
+MODELS = {
+    "conditional": ("model=conditional", *NARROW),
+    "hierarchical": ("model=hierarchical", "model.latent_dims=[3,2]"),
+    "ladder": ("model=hierarchical", "model.inference=ladder", "model.latent_dims=[3,2]"),
+    "bottom up": ("model=hierarchical", "model.inference=bottom_up", "model.latent_dims=[3,2]"),
+    "vector quantized": ("model=vector_quantized", "model.prior.width=8", *MAPS),
+    **{
+        f"likelihood {name}": (*NARROW, f"model/likelihood={name}")
+        for name in (options("model/likelihood"))
+    },
+    **{
+        f"posterior {name}": (
+            *NARROW,
+            f"model/posterior={name}",
+            f"model/prior={PRIORS[space or 'euclidean'][0]}",
+        )
+        for name, space in spaces("model/posterior").items()
+    },
+    **{
+        f"prior {name}": (*NARROW, f"model/prior={name}")
+        for name, space in spaces("model/prior").items()
+        if space in ("euclidean", None)
+    },
+}
+if "posterior relaxed_categorical" in MODELS:
+    MODELS["posterior relaxed_categorical"] += (
+        "model.posterior.categories=2",
+        "model.prior.categories=2",
+    )
+WITH_BOUND = [name for name in MODELS if name != "posterior deterministic"]
+
+
+def model_of(name: str) -> Model:
+    return composed_model(*SMALL, *MODELS[name]).eval()
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def inputs(model: Model, count: int = 3) -> tuple[Tensor, Tensor | None]:
+    images = torch.rand(count, *model.image_shape, generator=seeded())
+    return images, model.each_class_in_turn(count, images.device)
+
+
+# -- every model ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_answers_with_the_shapes_and_ranges_that_are_promised(name: str) -> None:
+    model = model_of(name)
+    x, labels = inputs(model)
+    samples = model.sample(5, generator=seeded())
+    way = model.interpolate(x, x.flip(0), 4, labels_a=labels, labels_b=labels)
+    assert samples.shape == (5, 1, 8, 8)
+    assert model.reconstruct(x, labels).shape == x.shape
+    assert way.shape == (3, 4, 1, 8, 8)
+    assert model.latent_means(x, labels).shape == model.sample_latents(3).shape
+    assert model.encode(x, labels).mean.shape[0] == 3
+    for answer in (samples, way):
+        assert answer.isfinite().all()
+        assert not answer.requires_grad
+    if "normal" not in name.removeprefix("posterior") and "laplace" not in name:
+        assert samples.min() >= 0
+        assert samples.max() <= 1
+
+
+@pytest.mark.parametrize("name", WITH_BOUND)
+def test_every_model_with_a_density_gives_a_bound_for_each_image(name: str) -> None:
+    model = model_of(name)
+    x, labels = inputs(model)
+    bound, again = (model.log_likelihood(x, 3, labels, generator=seeded()) for _ in range(2))
+    assert bound.shape == (3,)
+    assert bound.dtype == torch.float64
+    assert bound.isfinite().all()
+    assert not bound.requires_grad
+    assert torch.equal(bound, again)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_generator_decides_every_draw_and_leaves_torch_s_own_alone(name: str) -> None:
+    model = model_of(name)
+    x, labels = inputs(model)
+    before = torch.get_rng_state()
+    has_density = name in WITH_BOUND
+
+    def answers(seed: int) -> list[Tensor]:
+        generator = seeded(seed)
+        return [
+            model.sample(4, generator=generator),
+            model.sample(4, generator=generator),
+            *([model.log_likelihood(x, 2, labels, generator=generator)] if has_density else []),
+        ]
+
+    first, again = answers(1), answers(1)
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert not torch.equal(first[0], first[1])  # it moves on
+    assert not torch.equal(first[0], answers(2)[0])
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_both_ends_of_an_interpolation_are_the_reconstructions(name: str) -> None:
+    model = model_of(name)
+    a, labels_a = inputs(model)
+    b, labels_b = a.flip(0), None if labels_a is None else labels_a.flip(0)
+    for path in PATHS[model.latent_space]:
+        way = model.interpolate(a, b, 3, path=path, labels_a=labels_a, labels_b=labels_b)
+        torch.testing.assert_close(way[:, 0], model.reconstruct(a, labels_a), atol=1e-5, rtol=0)
+        torch.testing.assert_close(way[:, -1], model.reconstruct(b, labels_b), atol=1e-5, rtol=0)
+
+
+def test_a_conditional_interpolation_goes_from_one_class_to_the_other() -> None:
+    model = model_of("conditional")
+    x, _ = inputs(model, 1)
+    zero, one = torch.tensor([0]), torch.tensor([1])
+    way = model.interpolate(x, x, 3, labels_a=zero, labels_b=one)[0]
+    latents = model.latent_means(x, zero).lerp(model.latent_means(x, one), 0.5)
+    shares = torch.zeros(1, 10)
+    shares[0, :2] = 0.5
+    torch.testing.assert_close(way[1:2], model.mean_images(latents, shares))
+    assert not torch.allclose(way[0], way[2])
+
+
+# -- log-likelihood -------------------------------------------------------------------------------
+
+
+def test_log_likelihood_under_the_true_posterior_is_the_evidence() -> None:
+    x = grey_images((1, 2, 3))
+    model = linear_gaussian((1, 2, 3))
+    bound = model.log_likelihood(x, 1, generator=seeded())
+    torch.testing.assert_close(bound, log_evidence(model, x))
+
+
+def test_log_likelihood_stays_below_the_evidence_and_tightens_with_more_samples() -> None:
+    model = with_wrong_posterior((1, 2, 3))
+    x = grey_images((1, 2, 3)).repeat_interleave(200, dim=0)
+    means = [float(model.log_likelihood(x, k, generator=seeded()).mean()) for k in (1, 5, 50, 1000)]
+    evidence = float(log_evidence(model, x).mean())
+    assert means == sorted(means)
+    assert evidence - means[0] > 0.1
+    assert abs(evidence - means[-1]) < 0.01
+
+
+def test_log_likelihood_is_that_of_the_evaluation_in_distribution() -> None:
+    model = with_wrong_posterior((1, 2, 3))
+    x = grey_images((1, 2, 3))[:1]
+    repeated = 2000
+    asked = model.log_likelihood(x.expand(repeated, -1, -1, -1), 3, generator=seeded())
+    with noise_of(seeded(1), x.device):
+        evaluated = -torch.stack([bounds_of(model, x, 3)[0] for _ in range(repeated)])
+    error = float((asked.var() / repeated + evaluated.var() / repeated).sqrt())
+    assert abs(float(asked.mean() - evaluated.mean())) < 4 * error
+    torch.testing.assert_close(asked.std(), evaluated.std(), rtol=0.1, atol=0)
+
+
+def test_log_likelihood_in_blocks_counts_every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = linear_gaussian((1, 2, 2))
+    x = grey_images((1, 2, 2))
+    monkeypatch.setattr("vae_lightning.models.model._DECODED", 7)
+    torch.testing.assert_close(model.log_likelihood(x, 9), log_evidence(model, x))
+
+
+# -- temperature ----------------------------------------------------------------------------------
+
+SCALE = torch.tensor([0.5, 2.0])
+
+
+def normal() -> Independent:
+    return Independent(Normal(torch.tensor([1.0, -1.0]), SCALE), 1)
+
+
+def mixture() -> NormalMixture:
+    one = torch.zeros(1)
+    return NormalMixture(one, torch.tensor([[1.0, -1.0]]), SCALE[None])
+
+
+@pytest.mark.parametrize("make", [normal, mixture])
+def test_temperature_scales_the_deviation(make: Any) -> None:
+    torch.manual_seed(0)
+    drawn = tempered(make(), 0.5).sample((20_000,))
+    torch.testing.assert_close(drawn.std(0), 0.5 * SCALE, rtol=0.03, atol=0)
+    torch.testing.assert_close(drawn.mean(0), torch.tensor([1.0, -1.0]), rtol=0, atol=0.05)
+
+
+def test_a_flow_pushes_tempered_noise() -> None:
+    shift = torch.distributions.AffineTransform(3.0, 2.0, event_dim=1)
+    torch.manual_seed(0)
+    drawn = tempered(FlowDistribution(normal(), shift), 0.5).sample((20_000,))
+    torch.testing.assert_close(drawn.std(0), 2 * 0.5 * SCALE, rtol=0.03, atol=0)
+
+
+def test_cold_codes_are_the_most_probable_ones() -> None:
+    model = model_of("vector quantized")
+    torch.manual_seed(0)
+    cold = model.sample_latents(200, temperature=1e-4)
+    assert len(cold.unique(dim=0)) < len(model.sample_latents(200).unique(dim=0))
+
+
+@pytest.mark.parametrize("name", ["posterior diagonal_normal", "hierarchical", "vector quantized"])
+def test_at_temperature_one_the_draw_is_that_of_the_prior_and_below_another(name: str) -> None:
+    model = model_of(name)
+    usual = model.sample(4, generator=seeded())
+    assert torch.equal(usual, model.sample(4, temperature=1.0, generator=seeded()))
+    assert not torch.equal(usual, model.sample(4, temperature=0.5, generator=seeded()))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "temperature", "message"),
+    [
+        (normal(), 0.0, "temperature=0.0 is out of range"),
+        (normal(), float("nan"), "temperature=nan is out of range"),
+        (Uniform(0.0, 1.0), 0.5, "this model's prior, a Uniform, is drawn from as it is"),
+    ],
+)
+def test_a_temperature_without_meaning_is_refused(
+    distribution: Distribution, temperature: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
+        tempered(distribution, temperature)
+    assert "\n" not in str(refused.value)
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 1, 9, 8), r"images of shape \(2, 1, 9, 8\): this model takes \(B, 1, 8, 8"),
+        (torch.zeros(1, 8, 8), r"images of shape \(1, 8, 8\)"),
+        (torch.zeros(0, 1, 8, 8), r"images of shape \(0, 1, 8, 8\)"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "images of torch.uint8: give floats"),
+        (torch.zeros(2, 1, 8, 8).double(), "of torch.float64: this model takes torch.float32"),
+        (torch.full((2, 1, 8, 8), 255.0), "images from 255 to 255: the values must be in"),
+        (torch.full((2, 1, 8, 8), float("nan")), "images from nan to nan"),
+    ],
+)
+def test_what_is_not_images_of_the_model_is_refused(images: Tensor, message: str) -> None:
+    model = model_of("posterior diagonal_normal")
+    good = torch.zeros(2, 1, 8, 8)
+    with pytest.raises(ValueError, match=message):
+        model.reconstruct(images)
+    with pytest.raises(ValueError, match=message):
+        model.log_likelihood(images, 2)
+    for a, b in ((images, good), (good, images)):
+        with pytest.raises(ValueError, match=message):
+            model.interpolate(a, b, 2)
+
+
+def test_a_path_that_is_none_is_told_those_that_there_are() -> None:
+    x = torch.zeros(2, 1, 8, 8)
+    with pytest.raises(ValueError, match="path=round is none: choose path=linear or path=spheri"):
+        model_of("posterior diagonal_normal").interpolate(x, x, 2, path="round")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "labels are missing: this model needs a class for each image, from 0 to 9"),
+        (torch.tensor([1]), r"labels of torch.int64 and shape \(1,\): for 2 images"),
+        (torch.tensor([1.0, 2.0]), "labels of torch.float32"),
+        (torch.tensor([1, 10]), "class 10 does not exist: they are 0 to 9"),
+    ],
+)
+def test_what_is_not_a_class_for_each_image_is_refused(labels: Tensor | None, message: str) -> None:
+    model = model_of("conditional")
+    x = torch.zeros(2, 1, 8, 8)
+    with pytest.raises(ValueError, match=message):
+        model.reconstruct(x, labels)
+    with pytest.raises(ValueError, match=message):
+        model.log_likelihood(x, 2, labels)
+    with pytest.raises(ValueError, match=message):
+        model.interpolate(x, x, 2, labels_a=torch.tensor([0, 1]), labels_b=labels)
+    if labels is None:
+        for call in (model.encode, model.latent_means):
+            with pytest.raises(ValueError, match=message):
+                call(x)
+        with pytest.raises(ValueError, match=message):
+            model.mean_images(torch.zeros(2, 4))
+    else:
+        with pytest.raises(ValueError, match=message):
+            model.sample(2, labels)
+
+
+def test_numbers_out_of_range_and_unequal_ends_are_refused() -> None:
+    model = model_of("posterior diagonal_normal")
+    x = torch.zeros(2, 1, 8, 8)
+    with pytest.raises(ValueError, match="num_images=0 is out of range"):
+        model.sample(0)
+    with pytest.raises(ValueError, match="num_samples=0 is out of range"):
+        model.log_likelihood(x, 0)
+    with pytest.raises(ValueError, match="steps=1 is out of range"):
+        model.interpolate(x, x, 1)
+    with pytest.raises(ValueError, match="2 images cannot be paired with 1: give as many"):
+        model.interpolate(x, x[:1], 2)

@@ -1,0 +1,369 @@
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback
+
+from conftest import DIGITS, MINIMAL, FinishedRun, Outcome, RunCommand, read_metrics
+from vae_lightning import load
+from vae_lightning.config import compose, to_container
+from vae_lightning.data.sources import Digits, resize
+from vae_lightning.training.build import build
+
+CallTrain = Callable[..., Outcome]
+TIMES = {"seconds", "images_per_second", "checkpoint"}
+
+
+def only_run(cwd: Path, task: str = "train") -> Path:
+    (folder,) = (cwd / "outputs" / task / "runs").iterdir()
+    return folder
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """The metrics that a repetition must give again."""
+    return {key: value for key, value in read_metrics(folder).items() if key not in TIMES}
+
+
+def assert_measured_on_every_test_image(metrics: dict[str, Any], checkpoint: Path) -> None:
+    """Compare the test metrics of a run on the digits with a loop over all 360 images."""
+    model = load(checkpoint)
+    images, _ = Digits().load(Path("nowhere"), train=False)
+    x = resize(images, 28).float() / 255
+    torch.manual_seed(0)
+    with torch.no_grad():
+        trace = model(x, 30)
+        at_mean = -model.decode(model.encode(x).mean).log_prob(x).mean()
+    # The rate has a closed form, so neither an image nor its weight may be missing or too much.
+    assert metrics["test/rate"] == pytest.approx(float(trace.rate.mean()), rel=1e-5)
+    # The distortion is that of one sample for each image, within what sampling explains.
+    spread = float(trace.distortion.mean(1).std())
+    expected = float(trace.distortion.mean())
+    assert abs(metrics["test/distortion"] - expected) < 5 * spread
+    assert abs(float(at_mean) - expected) > 10 * spread, "samples and means are too alike to tell"
+
+
+# -- a run and what it leaves ---------------------------------------------------------------------
+
+
+def test_a_run_reports_its_metrics_and_what_they_were_measured_on(
+    finished_run: FinishedRun,
+) -> None:
+    metrics = finished_run.metrics
+    for stage in ("train", "val", "test"):
+        for name in ("elbo", "rate", "distortion", "loss"):
+            assert math.isfinite(metrics[f"{stage}/{name}"])
+    assert metrics["data"] == "digits"
+    assert metrics["seed"] == 42
+    assert metrics["epochs"] == 2
+    assert metrics["binarize"] == "none"
+    assert "cross-entropy" in metrics["bound"]
+    images = 2 * (1437 - 137)
+    assert metrics["images_per_second"] == pytest.approx(images / metrics["seconds"])
+    assert finished_run.folder.name.endswith("_digits")
+
+
+@pytest.mark.parametrize("stage", ["train", "val", "test"])
+def test_the_elbo_is_minus_the_sum_of_rate_and_distortion(
+    finished_run: FinishedRun, stage: str
+) -> None:
+    metrics = finished_run.metrics
+    elbo = metrics[f"{stage}/elbo"]
+    assert elbo == pytest.approx(-metrics[f"{stage}/rate"] - metrics[f"{stage}/distortion"])
+    assert metrics[f"{stage}/loss"] == pytest.approx(-elbo)
+    assert metrics[f"{stage}/rate"] > 0
+
+
+def test_training_raises_the_elbo_far_above_that_of_an_untrained_model(
+    finished_run: FinishedRun,
+) -> None:
+    # Without training, each of 784 pixels costs about log 2.
+    assert finished_run.metrics["test/elbo"] > -0.75 * 784 * math.log(2)
+
+
+def test_test_metrics_are_those_of_the_best_checkpoint_on_every_test_image(
+    finished_run: FinishedRun,
+) -> None:
+    checkpoint = finished_run.folder / "checkpoints" / "best.ckpt"
+    assert finished_run.metrics["checkpoint"] == str(checkpoint)
+    assert_measured_on_every_test_image(finished_run.metrics, checkpoint)
+
+
+def test_a_run_leaves_checkpoints_its_configuration_curves_and_pictures(
+    finished_run: FinishedRun,
+) -> None:
+    from PIL import Image
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = finished_run.folder
+    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", ".hydra/config.yaml"):
+        assert (folder / name).is_file()
+
+    scalars: dict[str, list[Any]] = {}
+    shown: set[str] = set()
+    for path in (folder / "tensorboard").glob("events.out.tfevents.*"):
+        events = EventAccumulator(str(path)).Reload()
+        shown |= set(events.Tags()["images"])
+        for tag in events.Tags()["scalars"]:
+            scalars.setdefault(tag, []).extend(events.Scalars(tag))
+    assert len(scalars["val/elbo"]) >= 2
+    assert finished_run.metrics["val/elbo"] == pytest.approx(scalars["val/elbo"][-1].value)
+    assert {"train/elbo", "train/elbo_step", "test/elbo"} <= scalars.keys()
+
+    pictures = sorted((folder / "pictures").rglob("*.png"))
+    drawn = {path.parent.name for path in pictures}
+    assert {"curves", "reconstructions", "samples", "traversals"} <= drawn
+    assert {"reconstructions", "test/reconstructions"} <= shown
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.getextrema() != ((0, 0),) * 3
+
+
+def test_a_run_writes_below_the_current_folder_and_nowhere_else(
+    finished_run: FinishedRun,
+) -> None:
+    assert [path.name for path in finished_run.cwd.iterdir()] == ["outputs"]
+    assert "Traceback" not in finished_run.process.stderr
+    assert (
+        f"run         outputs/train/runs/{finished_run.folder.name}" in finished_run.process.stdout
+    )
+
+
+# -- the same again -------------------------------------------------------------------------------
+
+
+def test_a_seed_decides_the_result_to_the_last_digit(call_train: CallTrain, tmp_path: Path) -> None:
+    found = []
+    for number, seed in enumerate((0, 0, 1)):
+        folder = tmp_path / f"run{number}"
+        options = (f"seed={seed}", f"hydra.run.dir={folder}", "data.binarize=dynamic")
+        outcome = call_train(*DIGITS, *MINIMAL, "trainer.max_epochs=1", *options)
+        assert outcome.status == 0, outcome.err
+        found.append(results(folder))
+    assert found[0] == found[1]
+    for tag in ("train/elbo", "test/elbo"):
+        assert found[0][tag] != found[2][tag]
+
+
+def test_a_callback_or_a_logger_that_is_null_is_done_without(tmp_path: Path) -> None:
+    without = [f"callbacks.{name}=null" for name in ("pictures", "progress_bar", "checkpoint")]
+    overrides = [*DIGITS, *without, "logger=both", "logger.csv=null"]
+    config = to_container(compose("train", [*overrides, f"paths.run_dir={tmp_path}"]))
+    trainer = build(config).trainer
+    names = [type(part).__name__ for part in trainer.callbacks]  # type: ignore[attr-defined]
+    # Lightning puts no bar and no checkpoint of its own there either.
+    assert not [n for n in names if n == "Pictures" or "ProgressBar" in n or "Checkpoint" in n]
+    assert [type(part).__name__ for part in trainer.loggers] == ["TensorBoardLogger"]
+
+
+def test_seed_zero_makes_weights_of_its_own(tmp_path: Path) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        options = [*DIGITS, *MINIMAL, f"paths.run_dir={tmp_path}", f"seed={seed}"]
+        run = build(to_container(compose("train", options)))
+        return torch.cat([part.flatten() for part in run.module.model.parameters()])
+
+    zero, one, again, default = (weights(seed) for seed in (0, 1, 0, 42))
+    assert torch.equal(zero, again)
+    for other in (one, default):
+        assert not torch.equal(zero, other)
+
+
+def test_a_sweep_gives_each_job_a_folder_and_the_result_that_it_has_alone(
+    run_command: RunCommand, tmp_path: Path
+) -> None:
+    options = (*DIGITS, *MINIMAL, "trainer.max_epochs=1")
+    process = run_command(*options, "-m", "model.latent_dim=2,3", "seed=0,1")
+    assert process.returncode == 0, process.stderr
+    (sweep,) = (tmp_path / "outputs" / "train" / "multiruns").iterdir()
+    jobs = sorted(path for path in sweep.iterdir() if path.is_dir())
+    assert [path.name for path in jobs] == [f"{number}_digits" for number in range(4)]
+    found = [results(path) for path in jobs]
+    assert [job["seed"] for job in found] == [0, 1, 0, 1]
+    assert len({job["test/elbo"] for job in found}) == 4
+
+    # The third job ran after two others in one process; in one of its own it is the same.
+    process = run_command(*options, "model.latent_dim=3", "seed=0")
+    assert process.returncode == 0, process.stderr
+    assert results(only_run(tmp_path)) == found[2]
+
+
+# -- data that cannot be had ----------------------------------------------------------------------
+
+
+def test_the_digits_stand_in_for_mnist_with_one_warning_and_under_their_own_name(
+    run_command: RunCommand, tmp_path: Path
+) -> None:
+    process = run_command("data=mnist_or_digits", "trainer=cpu", "trainer.max_epochs=1", *MINIMAL)
+    assert process.returncode == 0, process.stderr
+    warnings = [line for line in process.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert "data=digits instead of mnist" in warnings[0]
+    folder = only_run(tmp_path)
+    assert folder.name.endswith("_digits")
+    assert read_metrics(folder)["data"] == "digits"
+    assert "scikit-learn digits" in process.stdout
+
+
+def test_mnist_that_cannot_be_had_stops_the_run_with_one_line_and_both_ways_out(
+    run_command: RunCommand,
+) -> None:
+    process = run_command("data=mnist", "trainer=cpu", *MINIMAL)
+    assert process.returncode == 1
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("error: MNIST is not in ")
+    assert "data.root" in line
+    assert "data=digits" in line
+
+
+# -- ways to run ----------------------------------------------------------------------------------
+
+
+def test_one_batch_of_everything_runs_and_keeps_nothing(
+    call_train: CallTrain, tmp_path: Path
+) -> None:
+    outcome = call_train(*DIGITS, "debug=fdr")
+    assert outcome.status == 0, outcome.err
+    assert "epoch 1/1" in outcome.out
+    assert "nothing is kept" in outcome.out
+    assert "test elbo" not in outcome.out
+    folder = only_run(tmp_path, "debug")
+    assert [path.name for path in folder.iterdir()] == [".hydra"]
+
+
+def test_a_run_on_a_small_part_of_the_data_goes_through(
+    call_train: CallTrain, tmp_path: Path
+) -> None:
+    outcome = call_train(*DIGITS, *MINIMAL, "debug=limit")
+    assert outcome.status == 0, outcome.err
+    metrics = read_metrics(only_run(tmp_path, "debug"))
+    assert metrics["epochs"] == 3
+    assert metrics["images_per_second"] * metrics["seconds"] < 3 * 1300
+    assert math.isfinite(metrics["test/elbo"])
+    assert metrics["limit_test_batches"] == 1
+    assert "of a part of the images alone: trainer.limit_train_batches=10" in outcome.out
+
+
+class SeenLabels(Callback):
+    def __init__(self) -> None:
+        self.epochs: list[list[list[int]]] = []
+
+    def on_train_epoch_start(self, *args: Any) -> None:
+        self.epochs.append([])
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, index: int) -> None:
+        self.epochs[-1].append(batch[1].tolist())
+
+
+@pytest.mark.parametrize(
+    ("options", "batches", "same"), [(["debug=overfit"], 3, True), ([], 11, False)]
+)
+def test_overfitting_sees_the_same_three_batches_in_every_epoch(
+    tmp_path: Path, options: list[str], batches: int, same: bool
+) -> None:
+    fixed = [*DIGITS, *MINIMAL, f"paths.run_dir={tmp_path}", "trainer.max_epochs=2"]
+    run = build(to_container(compose("train", [*fixed, *options])))
+    seen = SeenLabels()
+    run.trainer.callbacks.append(seen)  # type: ignore[attr-defined]
+    run.trainer.fit(run.module, run.datamodule)
+    assert [len(epoch) for epoch in seen.epochs] == [batches] * 2
+    assert (seen.epochs[0] == seen.epochs[1]) is same
+
+
+def test_a_model_can_learn_three_batches(call_train: CallTrain, tmp_path: Path) -> None:
+    outcome = call_train(*DIGITS, *MINIMAL, "debug=overfit")
+    assert outcome.status == 0, outcome.err
+    metrics = read_metrics(only_run(tmp_path, "debug"))
+    assert metrics["images_per_second"] * metrics["seconds"] == pytest.approx(50 * 3 * 128)
+    assert metrics["train/elbo"] > -340
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_a_model_is_tested_in_the_precision_that_it_was_trained_in(
+    call_train: CallTrain, tmp_path: Path, precision: str
+) -> None:
+    options = (f"trainer.precision={precision}", "trainer.max_epochs=1")
+    outcome = call_train(*DIGITS, *MINIMAL, *options)
+    assert (outcome.status, outcome.err) == (0, "")
+    metrics = read_metrics(only_run(tmp_path))
+    assert metrics["precision"] == precision
+    assert metrics["test/active_units"] > 0
+
+
+def test_a_profiled_run_prints_where_its_time_went_once(call_train: CallTrain) -> None:
+    outcome = call_train(*DIGITS, *MINIMAL, "debug=profiler")
+    assert (outcome.status, outcome.err) == (0, "")
+    (line,) = re.findall(r"run_training_epoch .*", outcome.out)
+    assert float(line.split()[-1]) > 0
+
+
+def test_no_epochs_are_refused(call_train: CallTrain, tmp_path: Path) -> None:
+    outcome = call_train(*DIGITS, *MINIMAL, "trainer.max_epochs=0")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: trainer.max_epochs=0 trains nothing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_a_training_step_is_no_crash(call_train: CallTrain, tmp_path: Path) -> None:
+    outcome = call_train(*DIGITS, *MINIMAL, "+trainer.limit_train_batches=0")
+    assert "Traceback" not in outcome.err
+    if outcome.status:
+        assert outcome.err.startswith("error: ")
+    else:
+        assert math.isfinite(read_metrics(only_run(tmp_path))["test/elbo"])
+
+
+def test_a_checkpoint_can_be_tested_without_training(
+    call_train: CallTrain, tmp_path: Path, finished_run: FinishedRun
+) -> None:
+    options = ("train=false", f"ckpt_path={finished_run.folder}", "data.eval_batch_size=100")
+    outcome = call_train(*DIGITS, *MINIMAL, *options)
+    assert outcome.status == 0, outcome.err
+    metrics = read_metrics(only_run(tmp_path))
+    assert metrics["test/elbo"] == finished_run.metrics["test/elbo"]
+    assert "train/elbo" not in metrics
+
+
+def test_the_second_seed_document_s_experiment_runs_on_the_real_mnist(
+    call_train: CallTrain, tmp_path: Path, mnist_root: Path
+) -> None:
+    limits = ("train", "val", "test")
+    outcome = call_train(
+        "experiment=seed_latent20",
+        f"data.root={mnist_root}",
+        "trainer=cpu",
+        *MINIMAL,
+        "trainer.max_epochs=1",
+        *(f"+trainer.limit_{stage}_batches=2" for stage in limits),
+    )
+    assert outcome.status == 0, outcome.err
+    assert "60,000 training, 10,000 validation (test), 10,000 test" in outcome.out
+    folder = only_run(tmp_path, "seed_latent20")
+    assert folder.name.endswith("_mnist")
+    metrics = read_metrics(folder)
+    assert metrics["data"] == "mnist"
+    # Both look at the same two batches of the test split, with the same noise and weights.
+    assert metrics["val/elbo"] == metrics["test/elbo"]
+
+
+def test_two_processes_train_and_test_every_image_once(
+    run_command: RunCommand, tmp_path: Path
+) -> None:
+    process = run_command(
+        "data=digits",
+        "data.eval_batch_size=50",
+        *MINIMAL,
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        "trainer.max_epochs=1",
+    )
+    assert process.returncode == 0, process.stderr
+    folder = only_run(tmp_path)
+    metrics = read_metrics(folder)
+    for stage in ("train", "val", "test"):
+        assert math.isfinite(metrics[f"{stage}/elbo"])
+    assert_measured_on_every_test_image(metrics, folder / "checkpoints" / "best.ckpt")
+    assert metrics["images_per_second"] * metrics["seconds"] == pytest.approx(1300, rel=0.01)
