@@ -57,7 +57,7 @@ def test_a_run_writes_into_the_folder_that_was_checked(
     # A fast machine: the clock stands still from one run to the next.
     class Clock(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             return datetime(2026, 1, 2, 3, 4, 5)
 
     monkeypatch.setattr("hydra.core.utils.datetime", Clock)
