@@ -9,14 +9,14 @@ if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
 
 
 def prepare(config: dict[str, Any]) -> "Benchmark":
-    """Check what is to be timed; see `benchmarking.run.prepare`."""
+    """Check a benchmark and build its run; see `benchmarking.run.prepare`."""
     from vae_lightning.benchmarking.run import prepare
 
     return prepare(config)
 
 
 def benchmark(benchmark: "Benchmark") -> None:
-    """Time each in turn, and print the medians and ratios."""
+    """Time the project and the baselines in turn, and print medians and ratios."""
     from vae_lightning.benchmarking.run import measure
 
     measure(benchmark)

@@ -1,7 +1,7 @@
-"""Checkpoints: a file read once, and the model and the data that it describes.
+"""Checkpoints: a file that is read once, and the model and the data that it describes.
 
-Nothing in a file is run: it holds tensors and plain containers, and what its configuration
-describes is built by `config.instantiate`.
+A checkpoint holds tensors and plain containers. No code from it runs: `config.instantiate` builds
+what its configuration describes, from a list of allowed packages.
 """
 
 from functools import cached_property
@@ -18,7 +18,7 @@ from vae_lightning.models import Model
 if TYPE_CHECKING:  # importing it takes seconds, and not every command looks at images
     from vae_lightning.data import ImageDataModule
 
-# Classes that have moved, by the name that older checkpoints have for them.
+# New names of classes that have moved or have been renamed, by their names in older checkpoints.
 MOVED = {
     "vae_lightning.optimizers.AdamNormGrad": "vae_lightning.training.optimizers.AdamNormGrad",
     "vae_lightning.distributions.posteriors.flow.Flow": (
@@ -32,14 +32,14 @@ MOVED = {
     ),
 }
 
-# Arguments that classes did not have at first, with the values that give the earlier behaviour.
+# Arguments that were added to classes, with the values that keep the earlier behaviour.
 _ADDED: dict[str, dict[str, Any]] = {
     "vae_lightning.networks.MLPEncoder": {"batch_norm": False},
     "vae_lightning.networks.MLPDecoder": {"batch_norm": False},
     "vae_lightning.distributions.posteriors.flow.FlowPosterior": {"passes": None},
 }
 
-# Values that have other names now, by class and key.
+# Values that have been renamed, by class and key.
 _VALIDATION = {"validation": {"held_out": "split"}}
 _RENAMED: dict[str, dict[str, dict[str, str]]] = {
     "vae_lightning.data.ImageDataModule": _VALIDATION,
@@ -48,11 +48,11 @@ _RENAMED: dict[str, dict[str, dict[str, str]]] = {
 
 
 def find(path: str | Path, prefer: Literal["best", "last"] = "best") -> Path:
-    """The checkpoint file that a path names: the file itself, or one in the folder of a run.
+    """Find a checkpoint: the file itself, or one in the folder of a run.
 
     Args:
         path: of the file or folder.
-        prefer: which one of a folder; the other if it is missing.
+        prefer: which one to take from a folder; the other one if it is missing.
 
     Raises:
         CheckpointError: there is none.
@@ -75,11 +75,11 @@ class Checkpoint:
 
     Args:
         path: a file, or the folder of a run.
-        prefer: which checkpoint of a folder; the other if it is missing.
+        prefer: which one to take from a folder; the other one if it is missing.
 
     Attributes:
         path: the file.
-        content: all that is in it: tensors and plain containers.
+        content: the whole file: tensors and plain containers.
 
     Raises:
         CheckpointError: it is missing, broken, or not of this project.
@@ -102,17 +102,17 @@ class Checkpoint:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration of the run, in today's names."""
+        """The resolved configuration of the run, with current names."""
         return self.content["config"]
 
     @property
     def epoch(self) -> int:
-        """The epoch that it was saved in, counted from 0."""
+        """The number of the epoch in which it was saved, from 0."""
         return self.content.get("epoch", 0)
 
     @property
     def step(self) -> int:
-        """Optimiser steps until then."""
+        """The number of optimizer steps before it was saved."""
         return self.content.get("global_step", 0)
 
     def model(self) -> Model:
@@ -131,7 +131,7 @@ class Checkpoint:
             model = instantiate(self.config["model"], "model")
             if not isinstance(model, Model):
                 raise ConfigError(
-                    f"its configuration describes no model but a {type(model).__name__}"
+                    f"its configuration describes a {type(model).__name__} and not a model"
                 )
             model.load_state_dict(weights)
         except (ConfigError, KeyError, RuntimeError) as error:
@@ -142,12 +142,12 @@ class Checkpoint:
         return model.eval()
 
     def data(self, data_dir: str | None = None, **changes: Any) -> "ImageDataModule":
-        """The data that it was trained on, with nothing read.
+        """Build the data module of the training data; nothing is downloaded or read.
 
         Args:
-            data_dir: the folder of all data sets, if it is not where it was in training; a folder
-                of images of the user's own is not looked for there.
-            changes: settings of `data` that replace those of training, if they are not None.
+            data_dir: the folder of downloaded data sets, if it is not the one of training. It does
+                not apply to data with its own folder, such as `image_folder`.
+            changes: settings of `data` that replace those of training, unless they are None.
         """
         from hydra.utils import get_class
 
@@ -162,8 +162,8 @@ class Checkpoint:
         """Check that training can be resumed from it.
 
         Raises:
-            CheckpointError: it holds another model than `model_config` describes; a key that
-                differs is named.
+            CheckpointError: it holds another model than `model_config` describes; the message
+                names a key that differs.
         """
         stored, asked = _flat(self.config["model"]), _flat(model_config)
         for key in sorted(stored.keys() | asked.keys()):
@@ -174,15 +174,15 @@ class Checkpoint:
                 )
 
     def check_epochs_left(self, max_epochs: int | None) -> None:
-        """Check that it is not of a later epoch than training is to end with.
+        """Check that training to `max_epochs` can resume from it.
 
         Raises:
-            CheckpointError: it is.
+            CheckpointError: it is from a later epoch.
         """
         if max_epochs is not None and 0 <= max_epochs < self.epoch:
             raise CheckpointError(
-                f"{self.path} is of epoch {self.epoch + 1}: trainer.max_epochs={max_epochs} is too "
-                "few to resume from it"
+                f"{self.path} is from epoch {self.epoch + 1}: trainer.max_epochs={max_epochs} is "
+                "too small to resume from it"
             )
 
     @cached_property
@@ -190,7 +190,7 @@ class Checkpoint:
         return self.content.get("vae_lightning_version", "before 0.1.0")
 
     def _writer(self) -> str:
-        """Which version wrote it, if it is not this one."""
+        """The version that wrote it, for messages; empty if it is this one."""
         if self._version == __version__:
             return ""
         return f" (written by vae_lightning {self._version}, this is {__version__})"
@@ -209,7 +209,7 @@ def load(path: str | Path) -> Model:
 
 
 def _updated(node: Any) -> Any:
-    """A node of an older checkpoint, in today's names and with the keys that have come since."""
+    """A node of an older checkpoint with current names and the arguments added since."""
     if isinstance(node, list):
         return [_updated(item) for item in node]
     if not isinstance(node, dict):

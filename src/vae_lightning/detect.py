@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
 
 
 def prepare(config: dict[str, Any]) -> "Detection":
-    """Check what is to be scored; see `detection.run.prepare`."""
+    """Check a detection and build what it needs; see `detection.run.prepare`."""
     from vae_lightning.detection.run import prepare
 
     return prepare(config)

@@ -1,11 +1,11 @@
-"""Errors that a user can mend: each message is one line that says what, where, and what would do.
+"""Errors that a user can fix: each message is one line that says what is wrong and what to do.
 
 A command prints the line and exits with status 1, without a traceback.
 """
 
 
 class UserError(Exception):
-    """Base of the errors below."""
+    """The base class of the errors below."""
 
 
 class ConfigError(UserError):
@@ -13,12 +13,12 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Data that cannot be had, or cannot be read."""
+    """Data that is not available, or cannot be read."""
 
 
 class CheckpointError(UserError):
-    """A file that is no checkpoint of this project, or not of this model."""
+    """A file that is not a checkpoint of this project, or not of this model."""
 
 
 class DivergedError(UserError):
-    """A loss that stopped being finite."""
+    """A loss that is no longer finite."""

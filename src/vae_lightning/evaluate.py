@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
 
 
 def prepare(config: dict[str, Any]) -> "Evaluation":
-    """Check what is to be evaluated; see `evaluation.run.prepare`."""
+    """Check an evaluation; see `evaluation.run.prepare`."""
     from vae_lightning.evaluation.run import prepare
 
     return prepare(config)
@@ -19,7 +19,7 @@ def evaluate(evaluation: "Evaluation") -> float | None:
     """Compute the metrics, write them and print a table.
 
     Returns:
-        `nll` of the split, in nats, if it was asked for.
+        `nll` of the split, in nats, if `parts` has `likelihood`.
     """
     from vae_lightning.evaluation.run import evaluate
 

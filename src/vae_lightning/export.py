@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
 
 
 def prepare(config: dict[str, Any]) -> "Workspace":
-    """Check what is to be exported; see `exporting.run.prepare`."""
+    """Check an export and load the model; see `exporting.run.prepare`."""
     from vae_lightning.exporting.run import prepare
 
     return prepare(config)

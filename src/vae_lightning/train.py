@@ -9,17 +9,18 @@ if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
 
 
 def prepare(config: dict[str, Any]) -> "Run":
-    """Build a run, or refuse it; see `training.build`."""
+    """Build a run; see `training.build`."""
     from vae_lightning.training.build import build
 
     return build(config)
 
 
 def train(run: "Run") -> float | None:
-    """Train, test and report; evaluate as well, if `evaluate` says so.
+    """Train, test and report; with `evaluate=true`, also evaluate the best checkpoint.
 
     Returns:
-        `val/elbo` of the best epoch, in nats: what a sweep maximises. None without validation.
+        The best value of the monitored metric, by default `val/elbo` in nats: a sweeper optimises
+        it. None without validation.
     """
     from vae_lightning.training import run as training
 

@@ -139,7 +139,7 @@ MISTAKES = [
     *(
         pytest.param(
             [f"{key}={kind}"],
-            [f"trainer.accelerator={kind} is not here", "finds cpu", "trainer=cpu", "=auto"],
+            [f"trainer.accelerator={kind} is not available", "finds cpu", "trainer=cpu", "=auto"],
             marks=no_gpu,
         )
         for key in ("trainer", "trainer.accelerator")
@@ -189,7 +189,7 @@ MISTAKES = [
     (["optimizer.zzz=2"], ["zzz is not a key of optimizer: there are: betas, eps, fused"]),
     (["-m", "hparams_search=latent_dim", "objective.beta=-1"], ["objective.beta=-1"]),
     (["-m", "seed=0,1", *TWO_PROCESSES], ["2 devices", "trainer.devices=1", "without -m"]),
-    (["hparams_search=latent_dim"], ["model.latent_dim is swept over", "add -m"]),
+    (["hparams_search=latent_dim"], ["model.latent_dim has several values", "add -m"]),
     (["-m", "hparams_search=latent_dim", *TWO_PROCESSES], ["2 devices", "trainer.devices=1"]),
 ]
 
@@ -235,7 +235,7 @@ def test_what_a_checkpoint_was_trained_with_is_not_chosen_again(
 ) -> None:
     for override in ("data=digits", "model=conditional", "model.latent_dim=3", "model/prior=vamp"):
         outcome = call_command("ckpt_path=x", override, command=name)
-        said = f" is an option of train: {name} takes what the checkpoint was trained with"
+        said = f" is an option of train: {name} uses what the checkpoint was trained with"
         assert_one_line(outcome.err, said)
         assert outcome.status == 1
 
@@ -243,9 +243,9 @@ def test_what_a_checkpoint_was_trained_with_is_not_chosen_again(
 @pytest.mark.parametrize(
     ("name", "override", "said"),
     [
-        ("evaluate", "trainer=cpu", "evaluate: it runs where device says, as in device=cpu"),
-        ("generate", "trainer=cpu", "generate: it runs where device says, as in device=cpu"),
-        ("detect", "trainer.devices=2", "it runs where device says, as in device=cpu"),
+        ("evaluate", "trainer=cpu", "evaluate: set device instead, as in device=cpu"),
+        ("generate", "trainer=cpu", "generate: set device instead, as in device=cpu"),
+        ("detect", "trainer.devices=2", "set device instead, as in device=cpu"),
         ("export", "trainer=cpu", "trainer is an option of train: export takes"),
         ("detect", "mode=samples", "mode is an option of generate"),
     ],
@@ -327,7 +327,7 @@ def test_showing_a_configuration_and_sweeping_are_not_done_at_once(
     call_train: CallTrain, flag: list[str]
 ) -> None:
     outcome = call_train(*flag, "-m", "seed=0,1")
-    assert_one_line(outcome.err, "leave -m out")
+    assert_one_line(outcome.err, "leave out -m")
     assert (outcome.status, outcome.out) == (1, "")
 
 
@@ -375,7 +375,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_fetched(
     (tmp_path / "notes.txt").touch()
     sweep = ["-m", "seed=0,1"] if "sweep" in key else []
     outcome = call_train("data=mnist_or_digits", f"{key}={place}", *sweep)
-    assert_one_line(outcome.err, f"the folder {place}", "cannot be made", "paths.output_dir")
+    assert_one_line(outcome.err, f"the folder {place}", "cannot be created", "paths.output_dir")
     assert outcome.status == 1
     assert outcome.out == ""
     assert downloads == []

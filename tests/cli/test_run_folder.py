@@ -43,7 +43,7 @@ def test_a_folder_that_holds_a_run_is_refused_only_where_the_user_named_it(tmp_p
     (tmp_path / "run" / "checkpoints" / "last.ckpt").touch()
     override = f"hydra.run.dir={tmp_path / 'run'}"
     config = composed("train", override)
-    with pytest.raises(ConfigError, match="holds a run already, which this one would overwrite"):
+    with pytest.raises(ConfigError, match="already holds a run, which this one would overwrite"):
         OutputFolder(config, [override]).check(trains=True)
     OutputFolder(config, [override]).check(trains=False)
     unnamed = OutputFolder(config, [])

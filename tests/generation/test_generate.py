@@ -126,7 +126,7 @@ def test_a_sweep_over_temperatures_makes_a_folder_for_each(call: Call, tmp_path:
         (["ckpt_path=notes.txt"], "notes.txt is not a checkpoint, or is cut short"),
         (["ckpt_path=cut.ckpt"], "cut.ckpt is not a checkpoint, or is cut short"),
         (["ckpt_path=foreign.ckpt"], "foreign.ckpt was not written by vae_lightning"),
-        (["mode=sampels"], "mode=sampels is not there: did you mean samples?"),
+        (["mode=sampels"], "mode=sampels does not exist: did you mean samples?"),
         (["mode.cuont=3"], "cuont is not a key of mode: did you mean count?"),
         (["+mode.cuont=3"], "mode.cuont is not an option of Samples: did you mean count?"),
         (["mode.count=0"], "mode.count=0 is out of range: it must be at least 1"),
@@ -146,8 +146,8 @@ def test_a_sweep_over_temperatures_makes_a_folder_for_each(call: Call, tmp_path:
             "mode.temperature=0.5: this model's prior, a HypersphericalUniform, is drawn from",
         ),
         (["ckpt_path=sphere", "mode.draw_from=mixture"], "mode.draw_from=mixture is of normals"),
-        (["output_dir=taken"], "output_dir=taken exists already: name a new folder"),
-        (["output_dir=notes.txt"], "output_dir=notes.txt exists already"),
+        (["output_dir=taken"], "output_dir=taken already exists: name a new folder"),
+        (["output_dir=notes.txt"], "output_dir=notes.txt already exists"),
         *(
             ([f"~{key}"], f"{key} cannot be left out")
             for key in ("mode", "seed", "output_dir", "ckpt_path", "task_name", "data")
@@ -208,7 +208,7 @@ def test_a_full_disk_is_one_line_that_names_the_key_to_change(
     monkeypatch.setattr(Samples, "make", full)
     outcome = call("ckpt_path=run", "output_dir=here")
     assert outcome.status == 1
-    assert "No space left on device: make room, or set output_dir to another disk" in outcome.err
+    assert "No space left on device: free some space, or set output_dir to" in outcome.err
     assert len(outcome.err.splitlines()) == 1
 
 

@@ -495,7 +495,7 @@ def test_a_folder_that_holds_a_run_is_not_written_over(
     outcome = call_train(*DIGITS, *MINIMAL, f"hydra.run.dir={finished_run.folder}")
     assert outcome.status == 1
     (line,) = outcome.err.splitlines()
-    assert line.endswith("holds a run already, which this one would overwrite")
+    assert line.endswith("already holds a run, which this one would overwrite")
     assert {path: path.stat().st_mtime_ns for path in finished_run.folder.rglob("*")} == before
 
 

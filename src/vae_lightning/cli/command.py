@@ -1,4 +1,4 @@
-"""What every command shares: check all jobs first, then run them; errors in one line."""
+"""Running a command: check all jobs first, then run them; report user errors in one line."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ from vae_lightning.errors import ConfigError, DataError, UserError
 Config = dict[str, Any]
 Prepared = TypeVar("Prepared")
 
-# What a full or read-only disk answers; other system errors are mistakes of the program.
+# A full or read-only disk. Any other OSError is a bug in the program.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
@@ -38,15 +38,15 @@ def run(
 ) -> None:
     """Run a command as its user typed it.
 
-    Every job that the command line asks for is composed and checked before the first one starts,
-    so that a mistake costs no time and leaves no files.
+    All jobs of the command line are composed and checked before the first one starts, so that an
+    error costs no time and leaves no files.
 
     Args:
         config_name: a file at the top of `conf/`, without its ending.
-        prepare: builds what the task needs from a resolved configuration, or refuses it with a
-            `UserError`; it fetches and writes nothing.
-        task: runs one job; what it returns is what a sweeper optimises.
-        fetch: fetches the data of a job, before its folder is made.
+        prepare: builds what the task needs from a resolved configuration, or raises a `UserError`;
+            it downloads and writes nothing.
+        task: runs one job; a sweeper optimises its return value.
+        fetch: downloads the data of a job, before its folder is created.
     """
     register_resolvers()
     quiet_lightning()
@@ -77,7 +77,7 @@ def run(
 
 
 def _check_composes(config_name: str, line: CommandLine) -> None:
-    """Refuse overrides that Hydra would answer with a traceback, before it shows anything."""
+    """Refuse overrides for which Hydra would print a traceback instead of the information."""
     if line.shows_hydra_itself:
         return
     if line.help:
@@ -88,7 +88,7 @@ def _check_composes(config_name: str, line: CommandLine) -> None:
 
 @dataclass
 class _Job:
-    """A composed job and what was prepared for it."""
+    """A composed job, and the objects that were built for it."""
 
     config: Any
     plain: Config
@@ -110,15 +110,15 @@ class _Command:
         self.failed = False
 
     def run_jobs(self, line: CommandLine) -> None:
-        """Check all jobs, fetch their data, make a folder, run.
+        """Check all jobs, download their data, create the folder, run.
 
         Raises:
-            UserError: a job is refused, or its data cannot be had; nothing was written.
+            UserError: a job is refused, or its data is not available; nothing was written.
         """
         while True:
             job, folder = self._checked(line)
             if folder.make():
-                break  # otherwise another process has taken the name: check with the next one
+                break  # otherwise another process took the name in the meantime: use the next one
         sys.argv[1:] = line.arguments
         if job is None:
             self.hand_to_hydra(folder.override)
@@ -126,7 +126,7 @@ class _Command:
             self._run_alone(job)
 
     def hand_to_hydra(self, *overrides: str) -> None:
-        """Let Hydra compose and run: a sweep, or a command line that only shows something."""
+        """Let Hydra compose and run: a sweep, or a command line that asks for information."""
         import hydra
 
         before = sys.argv
@@ -140,7 +140,7 @@ class _Command:
             sys.argv = before
 
     def _checked(self, line: CommandLine) -> tuple[_Job | None, OutputFolder]:
-        """The only job, None for a sweep, and the folder of its results."""
+        """The job, or None for a sweep, and the output folder."""
         found: list[_Job] = []
         for config in jobs(self.config_name, line):
             folder = OutputFolder(config, line.overrides)
@@ -148,7 +148,7 @@ class _Command:
             plain = _without_hydra(config)
             with warnings.catch_warnings():
                 if is_sweep(config.hydra):
-                    warnings.simplefilter("ignore")  # the job itself gives them
+                    warnings.simplefilter("ignore")  # the job itself shows them
                 prepared = self.prepare(plain)
             if is_sweep(config.hydra) and "trainer" in plain:
                 _check_one_process(plain)
@@ -161,7 +161,7 @@ class _Command:
         return (None if is_sweep(found[0].config.hydra) else found[0]), folder
 
     def _fetch(self, job: _Job, line: CommandLine) -> list[str] | None:
-        """Fetch a job's data; return other overrides where another data set stands in for it."""
+        """Download a job's data; return new overrides if another data set replaces it."""
         if self.fetch is None:
             return None
         try:
@@ -177,7 +177,7 @@ class _Command:
         return None
 
     def _run_alone(self, job: _Job) -> None:
-        """Run a job that is composed and prepared already, as Hydra's own launcher would."""
+        """Run a job that is already composed and built, as Hydra's basic launcher does."""
         from hydra._internal.callbacks import Callbacks
         from hydra.core.utils import run_job
         from hydra.types import HydraContext
@@ -202,7 +202,7 @@ class _Command:
         return self._guarded(config, lambda: self.task(self.prepare(to_container(config))))
 
     def _guarded(self, config: Any, job: Callable[[], float | None]) -> float | None:
-        """Run a job; errors that the user can mend are shown, and a sweep goes on after them."""
+        """Run a job; show an error that the user can fix, after which a sweep continues."""
         try:
             return job()
         except UserError as error:
@@ -214,7 +214,7 @@ class _Command:
             self.failed = True
             _show(_disk_error(error, config))
         except SystemExit as end:
-            if isinstance(end.__context__, KeyboardInterrupt):  # how Lightning ends on Ctrl-C
+            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's reaction to Ctrl-C
                 raise KeyboardInterrupt from None
             raise
         return None
@@ -237,12 +237,12 @@ def _show(error: UserError) -> None:
 
 def _disk_error(error: OSError, config: Any) -> UserError:
     folder = str(config.paths.run_dir)
-    # A copy has two names, the second of what is written. A write has none, and Lightning writes a
-    # checkpoint to the folder of temporary files first.
+    # When copying, `filename2` is the target. When writing, there is no name, and Lightning writes
+    # a checkpoint to the temporary folder first.
     file = error.filename2 or error.filename or f"{folder} or {tempfile.gettempdir()}"
     shown = UserError(
-        f"{file} cannot be written: {error.strerror}: make room, or set {folder_key(config)} "
-        f"to another disk; {folder} keeps what was saved"
+        f"{file} cannot be written: {error.strerror}: free some space, or set "
+        f"{folder_key(config)} to another disk; {folder} keeps what was saved"
     )
     shown.__cause__ = error
     return shown
@@ -253,6 +253,6 @@ def _check_one_process(config: Config) -> None:
 
     if (processes := processes_started(config["trainer"])) > 1:
         raise ConfigError(
-            f"a run on {processes} devices starts a process for each, which would run the whole "
-            "sweep again: set trainer.devices=1, or start the jobs one by one without -m"
+            f"a run on {processes} devices starts one process per device, and each would run the "
+            "whole sweep: set trainer.devices=1, or start the jobs one by one without -m"
         )

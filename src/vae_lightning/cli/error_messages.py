@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in one line that says what would do."""
+"""One-line messages for a command line that cannot be run: what is wrong and what to write."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ from vae_lightning.config import CONF_DIR, compose, nearest
 
 
 def quoted(text: str) -> str:
-    """A text as the value of an override: in quotes, unless it looks like a plain path."""
+    """Quote a text for use as the value of an override, unless it looks like a plain path."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     if re.fullmatch(r"[\w./-]+", text, re.ASCII):
@@ -18,32 +18,32 @@ def quoted(text: str) -> str:
 
 
 def unreadable(override: str, explanation: str) -> str:
-    """What is wrong with a text that Hydra cannot read as a setting, for its own reason."""
+    """The message for an override that Hydra cannot parse, with the reason that Hydra gives."""
     key, equals, value = override.partition("=")
     if not (key and equals):
         return (
-            f"{override} is not a setting: settings are written key=value, with quotes around "
-            "all of it where there is a space, as in 'task_name=my runs'"
+            f"{override} is not a setting: settings are written key=value, quoted as a whole if "
+            "they contain a space, as in 'task_name=my runs'"
         )
-    # Hydra 1.4 begins with the place of the override among all.
+    # Hydra 1.4 begins with the position of the override.
     empty = ("Error parsing override", "Error when parsing index", "LexerNoViableAlt", "See http")
     reasons = [line for line in explanation.splitlines() if not line.startswith(empty)]
     reason = f" ({reasons[0]})" if reasons and reasons[0].strip(" ^") else ""
     example = shlex.quote(f"{key}={quoted(value)}")
-    return f"{override} cannot be read{reason}: a text with such signs is written {example}"
+    return f"{override} cannot be read{reason}: text with such characters is written {example}"
 
 
 def no_option(overrides: Sequence[Any]) -> str | None:
-    """What is wrong with the first choice that is null or a number."""
+    """The message for the first group that is set to null or a number, if there is one."""
     for item in overrides:
         options = [file.stem for file in (CONF_DIR / item.key_or_group).glob("*.yaml")]
         if options and (item.value() is None or isinstance(item.value(), int | float)):
-            return f"{item.input_line} is no option: {nearest('', options)}"
+            return f"{item.input_line} is not an option: {nearest('', options)}"
     return None
 
 
 def explain(error: Exception, config_name: str, overrides: list[str]) -> str:
-    """What Hydra refuses to compose, with the nearest name of a key."""
+    """The message for a configuration that Hydra cannot compose, with the nearest key."""
     line = first_line(error)
     if match := re.search(
         r"(?:override|delete)(?: config value| from config\.)? '([^']+)'", line
@@ -53,32 +53,32 @@ def explain(error: Exception, config_name: str, overrides: list[str]) -> str:
         try:
             composed = compose(config_name, others, with_hydra=True)
             known = {name for name in _keys(composed) if name.partition(".")[0] != "hydra"}
-        except Exception:  # several mistakes: the first is enough
+        except Exception:  # something else is wrong as well: one message is enough
             return f"{key} is not a key of the configuration"
         if key in known and any(item.partition("=")[0] == f"~{key}" for item in overrides):
-            return f"{key} cannot be left out"  # Hydra deletes no null
-        if said := _elsewhere(key, config_name, known, composed.hydra.runtime.choices):
-            return said
+            return f"{key} cannot be left out"  # Hydra cannot delete a null
+        if message := _elsewhere(key, config_name, known, composed.hydra.runtime.choices):
+            return message
         parent, dot, leaf = key.rpartition(".")
         siblings = {name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent}
         siblings = {name for name in siblings if not name.startswith("_")}
         if siblings and dot:
-            if parent == "trainer" and _taken_by_trainer(leaf):
+            if parent == "trainer" and _is_trainer_argument(leaf):
                 return f"{key} is not set in {config_name}: add it with a plus, as in +{key}=..."
             return f"{leaf} is not a key of {parent}: {nearest(leaf, siblings)}"
         return f"{key} is not a key of the configuration: {nearest(key, known, siblings)}"
     if match := re.search(r"Ambiguous value for argument '([^']+)'", line):
-        return f"{match[1]} is several values: add -m to run one job for each"
+        return f"{match[1]} has several values: add -m to run one job for each"
     return line
 
 
 def _elsewhere(
     key: str, config_name: str, known: Collection[str], choices: Mapping[str, str]
 ) -> str | None:
-    """What is wrong with a key that would be right with another option, or another command."""
+    """The message for a key that another option, or another command, has; None for other keys."""
     group, *below = key.split(".")
     if group in choices:
-        # What lies in an option's file, of a part that no chosen option has.
+        # A key in the file of an option that was not chosen.
         if (
             below
             and below[0] != choices[group]
@@ -89,23 +89,23 @@ def _elsewhere(
         return None
     for own, others in (("trainer", "device"), ("device", "trainer")):
         if group == others and own in known:
-            return f"{key} is not a key of {config_name}: it runs where {own} says, as in {own}=cpu"
+            return f"{key} is not a key of {config_name}: set {own} instead, as in {own}=cpu"
     if not (CONF_DIR / group).is_dir() or (below and group in known):
         return None
     parent = group.partition("/")[0]
     if parent in choices:
         return f"{group} is not a part of {parent}={choices[parent]}"
-    takers = _takers(parent)
-    if takers == ["train"]:
+    commands = _commands_with(parent)
+    if commands == ["train"]:
         return (
-            f"{group} is an option of train: {config_name} takes what the checkpoint was "
+            f"{group} is an option of train: {config_name} uses what the checkpoint was "
             "trained with"
         )
-    return f"{group} is an option of {' and '.join(takers)}"
+    return f"{group} is an option of {' and '.join(commands)}"
 
 
-def _taken_by_trainer(key: str) -> bool:
-    """Whether Lightning's Trainer takes what no file of `conf/trainer` sets."""
+def _is_trainer_argument(key: str) -> bool:
+    """Whether Lightning's Trainer has this argument, though no file of `conf/trainer` sets it."""
     from inspect import signature
 
     from lightning import Trainer
@@ -113,8 +113,8 @@ def _taken_by_trainer(key: str) -> bool:
     return key in signature(Trainer).parameters
 
 
-def _takers(group: str) -> list[str]:
-    """The commands that choose from a group themselves."""
+def _commands_with(group: str) -> list[str]:
+    """The commands whose configuration chooses from a group."""
     from omegaconf import OmegaConf
 
     entries = {
@@ -139,5 +139,5 @@ def _keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a message that says something."""
+    """The first line of an error's message that is not empty; its type if there is none."""
     return next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)

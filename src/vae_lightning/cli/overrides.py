@@ -1,4 +1,4 @@
-"""What a command line asks for: its flags and its jobs."""
+"""Reading a command line: flags, overrides, and the jobs of a sweep."""
 
 import argparse
 import itertools
@@ -15,14 +15,14 @@ from vae_lightning.errors import ConfigError
 
 @dataclass
 class CommandLine:
-    """A command line, as far as it decides what is checked.
+    """A command line, split into flags and overrides.
 
     Attributes:
-        flags: Hydra's own, as they were typed.
+        flags: Hydra's flags, as they were typed.
         overrides: the settings, `key=value`.
         help: `--help` is among the flags.
-        shows_hydra_itself: a flag of Hydra's that shows nothing of this project, as `--hydra-help`.
-        informative: something is shown and nothing is run.
+        shows_hydra_itself: one of the flags is about Hydra itself, such as `--hydra-help`.
+        informative: the flags ask for information, and nothing is run.
         multirun: `-m` is among the flags.
         config_dir: a further folder of configuration files.
     """
@@ -37,11 +37,11 @@ class CommandLine:
 
     @property
     def arguments(self) -> list[str]:
-        """The whole of it, as Python would have it in `sys.argv[1:]`."""
+        """Flags and overrides, in the form of `sys.argv[1:]`."""
         return [*self.flags, *self.overrides]
 
     def replaced(self, group: str, option: str, other: str) -> list[str]:
-        """The overrides, with another option of a group in the place of one."""
+        """The overrides, with one option of a group replaced by another."""
         prefix = f"{group}="
         if not any(item.startswith(prefix) for item in self.overrides):  # an experiment chose it
             return [*self.overrides, f"{prefix}{other}"]
@@ -52,10 +52,10 @@ class CommandLine:
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
-    """Tell Hydra's flags from the overrides.
+    """Split a command line into flags and overrides.
 
     Raises:
-        ConfigError: a flag that Hydra does not have, or flags that do not go together.
+        ConfigError: an unknown flag, or flags that exclude each other.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
             "as in model.latent_dim=20; --help lists them"
         )
     if found.multirun and (found.cfg or found.info) and not found.help:
-        raise ConfigError("--cfg and --info show one job and run none: leave -m out")
+        raise ConfigError("--cfg and --info show a single job without running it: leave out -m")
     overrides = found.overrides + others
     return CommandLine(
         flags=[argument for argument in arguments if argument not in overrides],
@@ -93,7 +93,7 @@ def jobs(config_name: str, line: CommandLine) -> Iterator[Any]:
     """The composed configuration of each job: one, or all that a sweep will run.
 
     Raises:
-        ConfigError: an override that cannot be read, or does not fit.
+        ConfigError: an override that cannot be parsed, or that does not fit.
     """
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -106,7 +106,9 @@ def jobs(config_name: str, line: CommandLine) -> Iterator[Any]:
     swept = dict(config.hydra.sweeper.get("params") or {})
     if not is_sweep(config.hydra):
         if swept and not any(item.startswith("hydra.mode=") for item in overrides):
-            raise ConfigError(f"{', '.join(swept)} is swept over: add -m to run one job for each")
+            raise ConfigError(
+                f"{', '.join(swept)} has several values: add -m to run one job for each"
+            )
         # Several values of a key, which Hydra refuses without -m.
         several = without_sweeps(overrides) != overrides
         yield compose_job(config_name, line, overrides) if several else config
@@ -128,9 +130,9 @@ def jobs(config_name: str, line: CommandLine) -> Iterator[Any]:
 
 
 def _of_swept_options(config_name: str, line: CommandLine) -> ConfigError | None:
-    """What to write for keys of options that are swept over, where the default has no such keys.
+    """The error for a key that only some options of a swept group have.
 
-    Hydra composes what the jobs have in common before it looks at any of them.
+    Hydra composes the overrides that all jobs share before it composes any single job.
     """
     swept = [item.key_or_group for item in _parsed(line.overrides) if item.is_sweep_override()]
     sections = tuple(f"{group.replace('/', '.')}." for group in swept)
@@ -145,19 +147,19 @@ def _of_swept_options(config_name: str, line: CommandLine) -> ConfigError | None
     keys, settings = (" and ".join(texts) for texts in (
         [item.partition("=")[0] for item in below], [f"++{item}" for item in below]
     ))  # fmt: skip
-    return ConfigError(f"{keys}: not of all options that are swept over, so write {settings}")
+    return ConfigError(f"{keys}: not all swept options have this key: write {settings}")
 
 
 def is_sweep(settings: Any) -> bool:
-    """Whether Hydra's own settings, those under the key `hydra`, are of a job of a sweep."""
+    """Whether the settings under the key `hydra` belong to a sweep."""
     return str(settings.mode) == "RunMode.MULTIRUN"
 
 
 def without_sweeps(overrides: Sequence[str]) -> list[str]:
-    """The overrides that every job has in common.
+    """The overrides that all jobs of a sweep share.
 
     Raises:
-        ConfigError: an override that cannot be read.
+        ConfigError: an override that cannot be parsed.
     """
     return [str(item.input_line) for item in _parsed(overrides) if not item.is_sweep_override()]
 
@@ -177,10 +179,10 @@ def _parsed(overrides: Sequence[str], config_loader: Any = None) -> list[Any]:
 
 
 def compose_job(config_name: str, line: CommandLine, overrides: Sequence[str]) -> Any:
-    """Compose one job, Hydra's own settings included.
+    """Compose one job, including the settings under `hydra`.
 
     Raises:
-        ConfigError: what Hydra refuses, in one line with the nearest name.
+        ConfigError: Hydra cannot compose it; the message is one line, with the nearest name.
     """
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
@@ -198,7 +200,7 @@ def compose_job(config_name: str, line: CommandLine, overrides: Sequence[str]) -
         if not error.options:
             raise ConfigError(first_line(error)) from error
         close = nearest(option, error.options)
-        raise ConfigError(f"{group}={option} is not there: {close}") from error
+        raise ConfigError(f"{group}={option} does not exist: {close}") from error
     except ValueError as error:  # Hydra's answer to group=null
         raise ConfigError(no_option(_parsed(overrides)) or first_line(error)) from error
     except (HydraException, OmegaConfBaseException) as error:

@@ -7,17 +7,17 @@ from pathlib import Path
 from vae_lightning.cli.error_messages import quoted
 from vae_lightning.cli.overrides import is_sweep, parse
 
-# The resumed run has a folder of its own.
+# The resumed run gets its own folder.
 _DROPPED = ("ckpt_path=", "hydra.run.dir=", "hydra.sweep.dir=")
 
 
 def resume_command(checkpoint: Path) -> str:
-    """The shell command that resumes from a checkpoint, with the settings of the present run."""
+    """The shell command that resumes from a checkpoint with the settings of the current run."""
     from hydra.core.hydra_config import HydraConfig
 
     arguments = sys.argv[1:]
     if HydraConfig.initialized() and is_sweep(HydraConfig.get()):
-        # This job alone, and not the sweep that a file of hparams_search/ describes.
+        # Only this job, even if a file of hparams_search/ describes a sweep.
         flags = [item for item in parse(arguments).flags if item not in ("-m", "--multirun")]
         arguments = [*flags, *HydraConfig.get().overrides.task, "hydra.mode=RUN"]
     arguments = [item for item in arguments if not item.lstrip("+").startswith(_DROPPED)]

@@ -1,4 +1,4 @@
-"""The folder of a run or a sweep: its name, whether it can be made, and making it."""
+"""The output folder of a run or a sweep."""
 
 import re
 import tempfile
@@ -11,27 +11,27 @@ from vae_lightning.cli.error_messages import first_line, quoted
 from vae_lightning.cli.overrides import is_sweep
 from vae_lightning.errors import ConfigError
 
-# Overrides by which a user names the folder himself; any other name gets a number if it is taken.
+# Overrides by which users name the folder. Any other folder gets a number if the name is taken.
 _NAMED_BY = ("hydra.run.dir=", "hydra.sweep.dir=", "output_dir=")
 
 
 def folder_key(config: Any) -> str:
-    """The key by which a user chooses where the results of a command go."""
+    """The key that sets where the results of a command go."""
     return "output_dir" if "output_dir" in config else "paths.output_dir"
 
 
 class OutputFolder:
-    """Where a run, or all jobs of a sweep, will write.
+    """The folder that a run, or a sweep, writes to.
 
-    Two runs that start in the same second would have one folder; the second gets `..._2`. A folder
-    that the user named is taken as it is.
+    The default name is the time in seconds. Of two runs that start in the same second, the later
+    one gets the suffix `_2`. A folder that the user named is used as it is.
 
     Args:
-        config: composed, Hydra's settings included.
+        config: composed, including the settings under `hydra`.
         overrides: of the command line.
 
     Raises:
-        ConfigError: the name depends on something that is missing.
+        ConfigError: the name depends on a key that is missing.
     """
 
     def __init__(self, config: Any, overrides: Sequence[str]) -> None:
@@ -53,16 +53,16 @@ class OutputFolder:
 
     @property
     def override(self) -> str:
-        """What tells Hydra to use this folder."""
+        """The override that makes Hydra use this folder."""
         key = "hydra.sweep.dir" if self._sweep else "hydra.run.dir"
         return f"{key}={quoted(str(self.path))}"
 
     def set_in(self, config: Any) -> None:
-        """Write the name into a composed configuration, for those who build from it."""
+        """Set the folder in a composed configuration, so that objects are built with it."""
         from omegaconf import read_write
 
         if self._sweep:
-            # Only checked now; the jobs are composed once more, each with its own folder.
+            # The jobs are only checked now; Hydra composes each again, with its own folder.
             config.paths.run_dir = "unused"
             return
         with read_write(config.hydra):
@@ -70,7 +70,10 @@ class OutputFolder:
         config.paths.run_dir = str(self.path.absolute())
 
     def check(self, trains: bool) -> None:
-        """Refuse a folder that cannot be made, or that holds another run.
+        """Refuse a folder that cannot be created, or that holds another run.
+
+        Args:
+            trains: whether the run trains a model.
 
         Raises:
             ConfigError: the message says why, and what to set.
@@ -79,21 +82,21 @@ class OutputFolder:
         if path.parts[:1] == ("~",):
             raise ConfigError(f"{path} would be a folder named ~: write {path.expanduser()}")
         if "output_dir=" in self._named_by and path.exists() and not _is_free(path):
-            raise ConfigError(f"output_dir={path} exists already: name a new folder")
+            raise ConfigError(f"output_dir={path} already exists: name a new folder")
         try:
             existing = next(folder for folder in (path, *path.parents) if folder.exists())
             with tempfile.TemporaryDirectory(dir=existing):
                 pass
         except OSError as error:
             raise ConfigError(
-                f"the folder {path} cannot be made: {error.strerror}: set {self._key} to where "
-                "one can"
+                f"the folder {path} cannot be created: {error.strerror}: set {self._key} to a "
+                "folder that can be written"
             ) from error
         if trains and ((path / "metrics.json").exists() or any(path.glob("checkpoints/*.ckpt"))):
-            raise ConfigError(f"{path} holds a run already, which this one would overwrite")
+            raise ConfigError(f"{path} already holds a run, which this one would overwrite")
 
     def make(self) -> bool:
-        """Make the folder; return False where another process has just made it."""
+        """Create the folder; return False if another process has created it in the meantime."""
         try:
             self.path.mkdir(parents=True, exist_ok=bool(self._named_by))
         except FileExistsError:
@@ -107,5 +110,5 @@ def _unused(path: Path) -> Path:
 
 
 def _is_free(folder: Path) -> bool:
-    # What Hydra leaves of a run that stopped is not in the way.
+    # Hydra leaves this folder behind when a run is stopped.
     return folder.is_dir() and all(item.name == ".hydra" for item in folder.iterdir())

@@ -1,4 +1,4 @@
-"""What the commands on a checkpoint share."""
+"""The objects that all commands on a checkpoint need."""
 
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,11 @@ if TYPE_CHECKING:  # loaded by what runs, not by --help
 
 
 class Workspace:
-    """A trained model, the data of its training, a device, a seed, and a folder to write to.
+    """A trained model, the data that it was trained on, a device, a seed and an output folder.
 
     Args:
         config: resolved, of a command on a checkpoint: `ckpt_path`, `output_dir`, `data`, `device`,
-            `seed` and `paths` are used. Nothing is fetched or written.
+            `seed` and `paths` are used. Nothing is downloaded or written.
 
     Attributes:
         checkpoint: the file, read once.
@@ -64,27 +64,27 @@ class Workspace:
 
     @cached_property
     def datamodule(self) -> "ImageDataModule":
-        """The data of training with nothing read: its settings, and what its classes mean."""
+        """The data of training before it is read: its settings and the names of its classes."""
         return self.data_with()
 
     def data_with(self, **changes: Any) -> "ImageDataModule":
-        """The data of training with other settings, with nothing read."""
+        """The data of training with other settings, before anything is read."""
         settings = {**self.config["data"], **changes}
         return self.checkpoint.data(self.config["paths"]["data_dir"], **settings)
 
     @cached_property
     def data(self) -> "ImageDataModule":
-        """The data of training, read when it is first looked at.
+        """The data of training, read on first access.
 
         Raises:
-            DataError: it cannot be had.
+            DataError: it is not available.
         """
         self.datamodule.prepare_data()
         self.datamodule.setup("test")
         return self.datamodule
 
     def images(self, split: str) -> tuple["Tensor", "Tensor"]:
-        """All images of a split as evaluation takes them, on the CPU.
+        """All images of a split, binarized as for evaluation, on the CPU.
 
         Shape:
             returns images uint8 (N, C, H, W) and labels int64 (N,).
@@ -92,7 +92,7 @@ class Workspace:
         return self.data.evaluated(split)
 
     def to_model(self, images: "Tensor") -> "Tensor":
-        """Images of bytes as the model takes them.
+        """Convert images from bytes to what the model expects.
 
         Shape:
             images uint8 (N, C, H, W); returns (N, C, H, W) in [0, 1], in the model's precision,

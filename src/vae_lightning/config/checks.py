@@ -12,17 +12,17 @@ def check_type(value: Any, hint: Any, path: str) -> None:
     """Check a plain value against a type annotation.
 
     Raises:
-        ConfigError: it is of another type.
+        ConfigError: it has another type.
     """
     if not fits(value, hint):
         raise ConfigError(f"{path}={value} should be {describe(hint)}")
 
 
 def check_keys(config: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse a key at the top of a configuration that no one reads, or one that was deleted.
+    """Refuse an unknown key at the top of a configuration, or one that was deleted.
 
     Raises:
-        ConfigError: there is one; of a key that no one reads, the nearest known one is named.
+        ConfigError: there is one; for an unknown key the nearest known one is named.
     """
     known = list(known)
     for key in config:
@@ -37,12 +37,12 @@ def check_section(section: Any, options: type, path: str) -> None:
     """Check the keys of a section, and the types of their values.
 
     Args:
-        section: plain values by key, or what was put in their place.
+        section: plain values by key; anything else is refused.
         options: a `TypedDict` with the type of each key.
         path: the section's own key, for messages.
 
     Raises:
-        ConfigError: no section, a key that is none, or a value of another type.
+        ConfigError: it is not a section, or has an unknown key or a value of the wrong type.
     """
     hints = get_type_hints(options)
     if not isinstance(section, Mapping):
@@ -56,12 +56,12 @@ def check_section(section: Any, options: type, path: str) -> None:
 
 
 def nearest(name: str, choices: Iterable[str], listed: Iterable[str] = ()) -> str:
-    """The part of a message that helps with a misspelt name.
+    """The end of a message about an unknown name: the nearest one, or a list.
 
     Args:
-        name: as it was written.
-        choices: what it might have meant.
-        listed: what to list where nothing is close to it; by default, the choices.
+        name: the unknown name.
+        choices: the known names.
+        listed: what to list if no name is close; by default, the choices.
     """
     choices = sorted(choices)
     if close := difflib.get_close_matches(name, choices, n=1, cutoff=0.5):

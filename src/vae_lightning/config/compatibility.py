@@ -1,4 +1,4 @@
-"""What no part of a configuration can see by itself: that it fits the others, and the machine."""
+"""Checks across parts of a configuration: that they fit each other, and the machine."""
 
 from typing import Any
 
@@ -17,7 +17,8 @@ def check_parts(config: dict[str, Any]) -> None:
     """Check that the parts of a configuration fit together.
 
     Raises:
-        ConfigError: two of them contradict each other, or a callback looks at what is not logged.
+        ConfigError: two of them contradict each other, or a callback monitors a metric that is not
+            logged.
     """
     data, model = config["data"], config["model"]
     served = [data["channels"], data["size"], data["size"]]
@@ -41,17 +42,17 @@ def check_parts(config: dict[str, Any]) -> None:
             if str(node.get("monitor")).startswith("val/"):
                 raise ConfigError(
                     f"callbacks.{name}.monitor={node['monitor']} needs validation images, and "
-                    f"data.val_size=0 holds none out: set callbacks.{name}.monitor=null, "
-                    "so that the last epoch is kept"
+                    f"data.val_size=0 leaves none: set callbacks.{name}.monitor=null to keep the "
+                    "last epoch"
                 )
 
 
 def check_together(model: Model, objective: Objective) -> None:
-    """Check that an objective has a meaning for a model, by trying it on images of noise.
+    """Check that an objective is defined for a model, by computing it on images of noise.
 
     Raises:
-        ConfigError: it has none, or the model's parts do not fit together; the message says which
-            would.
+        ConfigError: it is not, or the parts of the model do not fit together; the message says
+            which would.
     """
     modes = {part: part.training for part in (*model.modules(), *objective.modules())}
     model.eval()
@@ -70,13 +71,13 @@ def check_together(model: Model, objective: Objective) -> None:
 
 
 def check_accelerator(trainer: dict[str, Any]) -> None:
-    """Check that the kind of device is one, and is here.
+    """Check that the accelerator exists and is available.
 
     Args:
-        trainer: its configuration.
+        trainer: the configuration of the Trainer.
 
     Raises:
-        ConfigError: it is not; the message says what is here.
+        ConfigError: it does not or is not; the message says what is available.
     """
     asked = trainer.get("accelerator", "auto")
     kinds = {name: AcceleratorRegistry[name]["accelerator"] for name in AcceleratorRegistry}
@@ -85,18 +86,20 @@ def check_accelerator(trainer: dict[str, Any]) -> None:
         return
     known = ["auto", "gpu", *kinds]
     if asked not in known:
-        raise ConfigError(f"trainer.accelerator={asked} is not one: {nearest(str(asked), known)}")
+        raise ConfigError(
+            f"trainer.accelerator={asked} does not exist: {nearest(str(asked), known)}"
+        )
     raise ConfigError(
-        f"trainer.accelerator={asked} is not here: torch {torch.__version__} finds "
-        f"{' and '.join(here)}: set trainer=cpu, or trainer.accelerator=auto for the best there is"
+        f"trainer.accelerator={asked} is not available: torch {torch.__version__} finds "
+        f"{' and '.join(here)}: set trainer=cpu, or trainer.accelerator=auto for the best one"
     )
 
 
 def processes_started(trainer: dict[str, Any]) -> int:
-    """How many processes of the same command line a run consists of, where it starts them itself.
+    """How many processes of the same command line a run will start.
 
     Args:
-        trainer: its configuration.
+        trainer: the configuration of the Trainer.
     """
     launcher = instantiate(trainer, "trainer", logger=False).strategy.launcher
     return launcher.num_processes if isinstance(launcher, _SubprocessScriptLauncher) else 1

@@ -1,4 +1,4 @@
-"""Where `conf/` is, and how a configuration is composed from it.
+"""Composing a configuration from the files in `conf/`.
 
 Imports neither torch nor lightning, so that a command can answer `--help` at once.
 """
@@ -26,24 +26,24 @@ def compose(config_name: str, overrides: Sequence[str] = (), with_hydra: bool = 
     Args:
         config_name: a file at the top of `conf/`, without its ending.
         overrides: as on the command line.
-        with_hydra: keep Hydra's own settings, under the key `hydra`.
+        with_hydra: keep Hydra's settings, under the key `hydra`.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     register_resolvers()
-    # Inside a job Hydra knows where to look, in the folder of `--config-dir` too.
+    # Inside a job Hydra is initialized already, with the folder of `--config-dir`.
     running = GlobalHydra.instance().is_initialized()
     with nullcontext() if running else initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return hydra_compose(config_name, list(overrides), return_hydra_config=with_hydra)
 
 
 def to_container(config: Any) -> Any:
-    """Plain dicts and lists, with every interpolation resolved.
+    """Convert to plain dicts and lists, with all interpolations resolved.
 
     Raises:
-        ConfigError: an interpolation that leads nowhere, or a value still missing.
+        ConfigError: an interpolation cannot be resolved, or a value is missing.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

@@ -1,11 +1,11 @@
-"""What distinguishes the result of one configuration from that of another."""
+"""The hyperparameters of a configuration: the keys that influence results."""
 
 from typing import Any
 
 _GROUPS = ("seed", "data", "model", "objective", "optimizer", "scheduler")
 _TRAINER = ("accelerator", "precision", "max_epochs", "gradient_clip_val")
 
-# Where files lie, and what repeats another key, distinguishes nothing.
+# Locations of files, and keys that repeat another key.
 _LEFT_OUT = (
     "data", "data.source", "data.root", "data.seed", "data.eval_batch_size",
     "data.cache", "data.max_resident_gb", "data.num_workers",
@@ -13,7 +13,7 @@ _LEFT_OUT = (
 
 
 def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
-    """The keys that distinguish results, flat; a class stands under the key of its group.
+    """The hyperparameters of a run, flat; the name of a class is the value of its group's key.
 
     Args:
         config: of a training run, resolved.

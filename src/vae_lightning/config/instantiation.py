@@ -1,4 +1,4 @@
-"""From a configuration to objects: the only place where one becomes the other.
+"""Building objects from a configuration; nothing else in the package does.
 
 Imports neither torch nor lightning.
 """
@@ -22,11 +22,11 @@ _DIRECTIVES = {"_target_", "_partial_", "_convert_", "_recursive_"}
 
 
 def instantiate(node: Mapping[str, Any], path: str, **kwargs: Any) -> Any:
-    """Build what a resolved node describes: the only place where a configuration becomes objects.
+    """Build the object that a resolved node describes.
 
     Args:
         node: plain dicts and lists with `_target_`s, which must be classes of `ALLOWED_PACKAGES`.
-        path: the node's own key, for messages.
+        path: the node's key, for messages.
         kwargs: further arguments of the outermost class.
 
     Raises:
@@ -68,7 +68,7 @@ def _build(value: Any, path: str, **kwargs: Any) -> Any:
 
 
 class _Factory:
-    """Calls a class, now or later, and says of a refused value by which key it came."""
+    """Calls a class, now or later; its errors name the key of the value that was refused."""
 
     def __init__(self, cls: type, path: str, arguments: dict[str, Any]) -> None:
         self.cls = cls
@@ -98,8 +98,8 @@ def _locate(target: str, path: str) -> type:
     try:
         cls = get_class(target)
     except Exception as error:
-        raise ConfigError(f"{path}._target_={target} is not a class that is here") from error
-    # A dotted name can wander out of its package by way of the modules that it imports.
+        raise ConfigError(f"{path}._target_={target} is not an installed class") from error
+    # A dotted name can leave its package through the modules that it imports.
     if not _allowed(cls.__module__):
         raise ConfigError(f"{path}._target_={target} leads to {cls.__module__}, outside of it")
     return cls
@@ -141,5 +141,5 @@ def _check_arguments(node: Mapping[str, Any], path: str) -> None:
 def _type_hints(cls: type) -> dict[str, Any]:
     try:
         return get_type_hints(cls.__init__)  # type: ignore[misc]
-    except Exception:  # a library's annotation that only a type checker can read
+    except Exception:  # an annotation of a library that only a type checker can evaluate
         return {}

@@ -1,4 +1,4 @@
-"""What `conf/` computes from other keys. Imports neither torch nor lightning."""
+"""Resolvers: values that `conf/` computes from other keys. Imports neither torch nor lightning."""
 
 import warnings
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from typing import Any
 
 
 def register_resolvers() -> None:
-    """Make known to OmegaConf what `conf/` computes.
+    """Register the resolvers of `conf/` with OmegaConf.
 
     `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}`,
     `${pseudo_inputs:posterior}` and `${options_of:choices}`.
     """
     from omegaconf import OmegaConf
 
-    # Hydra 1.4 and the OmegaConf that comes with it have other names for what 1.3 knows.
+    # Hydra 1.4 and its OmegaConf have renamed what 1.3 needs.
     for renamed in (r"register_new_resolver\(\)", "The version_base parameter"):
         warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
     OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
@@ -24,12 +24,12 @@ def register_resolvers() -> None:
 
 
 def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
-    """Where a command on a checkpoint writes: the folder chosen, or one in the checkpoint's run.
+    """The output folder of a command on a checkpoint: by default one inside the folder of the run.
 
     Args:
         checkpoint: a file, or the folder of a run.
-        chosen: `output_dir`.
-        name: of the folder within the run.
+        chosen: the value of `output_dir`.
+        name: of the folder inside the run.
     """
     if chosen is not None:
         return str(Path(str(chosen)).expanduser())
@@ -47,12 +47,12 @@ def _classes_of_folder(root: str | None) -> int:
 
 
 def _pseudo_inputs(posterior: str) -> int:
-    """As many as in the paper, but few where every sample is scored under each by inversion."""
+    """As many as in the paper; few if each sample is scored under each of them by inversion."""
     return 10 if posterior.endswith(".flow.FlowPosterior") else 500
 
 
 def _options_of(choices: Mapping[str, Any]) -> str:
-    """A line for each group that a command takes, as `--help` shows it."""
+    """A line for each group of a command and its options, as `--help` shows it."""
     from hydra.core.global_hydra import GlobalHydra
 
     loader = GlobalHydra.instance().config_loader()

@@ -1,4 +1,4 @@
-"""Type annotations, checked against the plain values of a configuration."""
+"""Checking the plain values of a configuration against type annotations."""
 
 import types
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _UNIONS = (Union, types.UnionType)
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value is of a type; a type that plain values cannot have accepts anything."""
+    """Whether a plain value has a type; types that plain values cannot have accept anything."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in _UNIONS:
         return any(fits(value, option) for option in _plain(arguments))
@@ -45,7 +45,7 @@ def describe(hint: Any) -> str:
         return f"a list of {len(arguments)}: {', '.join(describe(of) for of in arguments)}"
     if origin in _LISTS:
         return f"a list, each item {describe(arguments[0])}" if arguments else "a list"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return "null" if hint is type(None) else names.get(hint, getattr(hint, "__name__", str(hint)))
 
 
@@ -55,10 +55,7 @@ def _is_fixed_tuple(hint: Any) -> bool:
 
 
 def _plain(options: Sequence[Any]) -> Sequence[Any]:
-    """Options without the classes that plain values cannot have, such as a tensor.
-
-    All of them, where nothing else is left.
-    """
+    """The options of a union that plain values can have; all of them if there are none."""
     plain = [
         option
         for option in options

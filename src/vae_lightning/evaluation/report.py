@@ -1,4 +1,4 @@
-"""What an evaluation leaves: its protocol, its files, and a table."""
+"""The protocol of an evaluation, its files, and its table."""
 
 import json
 import platform
@@ -31,7 +31,7 @@ _PACKAGES = (
 
 
 def protocol(workspace: Workspace, options: dict[str, Any], num_images: int) -> dict[str, Any]:
-    """Everything that has to be the same for the numbers to be the same."""
+    """Everything that the numbers depend on."""
     checkpoint, data = workspace.checkpoint, workspace.data
     return {
         "data": data.name,
@@ -80,7 +80,7 @@ def write(
     writer.close()
 
 
-# What is shown, in this order: name, unit, digits.
+# The rows of the table: name, unit, digits.
 _ROWS = (
     ("nll", "nats per image", 2),
     ("bits_per_dimension", "bits", 4),
@@ -106,7 +106,7 @@ _ROWS = (
 
 
 def show(scores: dict[str, Score], protocol: dict[str, Any], folder: Path) -> None:
-    """Print the scores as a table, and where the rest lies."""
+    """Print the scores as a table, and where the results are."""
     console = Console(highlight=False)
     numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
     rows = []

@@ -1,4 +1,4 @@
-"""An evaluation: checked, computed, written, printed."""
+"""Evaluating a checkpoint: check, compute, write, print."""
 
 import math
 import time
@@ -49,7 +49,7 @@ _SHARED = ("task_name", "ckpt_path", "output_dir", "seed", "device", "data", "pa
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation needs.
+    """The objects that an evaluation needs.
 
     Attributes:
         workspace: the model, its data, and the folder of the results.
@@ -63,7 +63,7 @@ class Evaluation:
 
 
 def prepare(config: dict[str, Any]) -> Evaluation:
-    """Refuse what cannot be evaluated: nothing is fetched or written.
+    """Check an evaluation and build what it needs; nothing is downloaded or written.
 
     Raises:
         ConfigError: a key, type or value that does not fit.
@@ -90,8 +90,8 @@ def prepare(config: dict[str, Any]) -> Evaluation:
         raise ConfigError(f"split={split} holds {count} images, and parts=[samples] needs 4")
     data.check_in_memory(split)
     if data.class_names and {"latents", "samples"} & set(config["parts"]):
-        data.check_in_memory("train")  # classifiers and probes learn from it
-    _ = workspace.model  # which is refused here if its weights do not fit
+        data.check_in_memory("train")  # for classifiers and probes
+    _ = workspace.model  # raises an error if its weights do not fit
     trainer = instantiate(
         {
             "_target_": "lightning.pytorch.Trainer",
@@ -138,7 +138,7 @@ def evaluate(evaluation: Evaluation) -> float | None:
     """Compute the metrics, write `metrics.json`, scalars and pictures, and print a table.
 
     Returns:
-        `nll` of the split, in nats, if it was asked for.
+        `nll` of the split, in nats, if `parts` has `likelihood`.
     """
     workspace, options, trainer = evaluation.workspace, evaluation.options, evaluation.trainer
     model, data, device = workspace.model, workspace.data, workspace.device
@@ -166,7 +166,7 @@ def evaluate(evaluation: Evaluation) -> float | None:
         bounds = module.bounds
         scores |= likelihood_scores(bounds, math.prod(model.image_shape))
         if not has_bound(model):
-            # They would bound log p(x) if the codes had a density.
+            # Without a density of the posterior they bound nothing.
             for name in ("nll", "nll_standard_error", "bits_per_dimension"):
                 del scores[name]
         seconds["likelihood"] = time.perf_counter() - started
