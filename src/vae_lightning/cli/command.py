@@ -1,9 +1,7 @@
 """Running a command: check all jobs first, then run them; report user errors in one line."""
 
-import errno
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,16 +16,14 @@ from vae_lightning.cli.overrides import (
     parse,
     without_sweeps,
 )
-from vae_lightning.cli.run_folder import OutputFolder, folder_key
+from vae_lightning.cli.run_folder import OutputFolder
+from vae_lightning.cli.user_errors import DISK_ERRORS, disk_error, show
 from vae_lightning.config import CONF_DIR, to_container
 from vae_lightning.config.resolvers import register_resolvers
 from vae_lightning.errors import ConfigError, DataError, UserError
 
 Config = dict[str, Any]
 Prepared = TypeVar("Prepared")
-
-# A full or read-only disk. Any other OSError is a bug in the program.
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def run(
@@ -61,7 +57,7 @@ def run(
             else:
                 command.run_jobs(line)
         except UserError as error:
-            _show(error)
+            show(error)
             sys.exit(1)
         finally:
             sys.stdout.flush()
@@ -207,12 +203,12 @@ class _Command:
             return job()
         except UserError as error:
             self.failed = True
-            _show(error)
+            show(error)
         except OSError as error:
-            if error.errno not in _DISK_ERRORS:
+            if error.errno not in DISK_ERRORS:
                 raise
             self.failed = True
-            _show(_disk_error(error, config))
+            show(disk_error(error, config))
         except SystemExit as end:
             if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's reaction to Ctrl-C
                 raise KeyboardInterrupt from None
@@ -224,28 +220,6 @@ def _without_hydra(config: Any) -> Config:
     from omegaconf import OmegaConf
 
     return to_container(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
-
-
-def _show(error: UserError) -> None:
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        import traceback
-
-        traceback.print_exception(error)
-    else:
-        print(f"error: {error}", file=sys.stderr)
-
-
-def _disk_error(error: OSError, config: Any) -> UserError:
-    folder = str(config.paths.run_dir)
-    # When copying, `filename2` is the target. When writing, there is no name, and Lightning writes
-    # a checkpoint to the temporary folder first.
-    file = error.filename2 or error.filename or f"{folder} or {tempfile.gettempdir()}"
-    shown = UserError(
-        f"{file} cannot be written: {error.strerror}: free some space, or set "
-        f"{folder_key(config)} to another disk; {folder} keeps what was saved"
-    )
-    shown.__cause__ = error
-    return shown
 
 
 def _check_one_process(config: Config) -> None:
