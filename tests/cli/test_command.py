@@ -180,7 +180,7 @@ MISTAKES = [
     (["callbacks.pictures=5"], ["callbacks.pictures=5", "null to do without"]),
     (
         ["-m", "model/prior=mixture,vamp", "model.prior.num_components=4"],
-        ["model.prior.num_components: not of all", "write ++model.prior.num_components=4"],
+        ["model.prior.num_components: not all swept", "write ++model.prior.num_components=4"],
     ),
     (
         ["trainer.limit_train_batches=2"],
@@ -246,7 +246,7 @@ def test_what_a_checkpoint_was_trained_with_is_not_chosen_again(
         ("evaluate", "trainer=cpu", "evaluate: set device instead, as in device=cpu"),
         ("generate", "trainer=cpu", "generate: set device instead, as in device=cpu"),
         ("detect", "trainer.devices=2", "set device instead, as in device=cpu"),
-        ("export", "trainer=cpu", "trainer is an option of train: export takes"),
+        ("export", "trainer=cpu", "trainer is an option of train: export uses"),
         ("detect", "mode=samples", "mode is an option of generate"),
     ],
 )
