@@ -1,0 +1,37 @@
+"""Errors that a user can fix, printed in one line."""
+
+import errno
+import os
+import sys
+import tempfile
+from typing import Any
+
+from vae_lightning.cli.run_folder import folder_key
+from vae_lightning.errors import UserError
+
+# A full or read-only disk. Any other OSError is a bug in the program.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+def show(error: UserError) -> None:
+    """Print an error in one line; with `HYDRA_FULL_ERROR=1`, its traceback."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    else:
+        print(f"error: {error}", file=sys.stderr)
+
+
+def disk_error(error: OSError, config: Any) -> UserError:
+    """The error for a disk that cannot be written, with what to do."""
+    folder = str(config.paths.run_dir)
+    # When copying, `filename2` is the target. When writing, there is no name, and Lightning writes
+    # a checkpoint to the temporary folder first.
+    file = error.filename2 or error.filename or f"{folder} or {tempfile.gettempdir()}"
+    shown = UserError(
+        f"{file} cannot be written: {error.strerror}: free some space, or set "
+        f"{folder_key(config)} to another disk; {folder} keeps what was saved"
+    )
+    shown.__cause__ = error
+    return shown
