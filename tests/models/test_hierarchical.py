@@ -348,16 +348,15 @@ def test_posterior_of_the_lower_layer_sees_both_the_image_and_the_layer_above(
 ) -> None:
     model = tiny_hierarchy(inference).double()
     x = grey_images()
-    features = model._features(x, None)
 
     def lowest(x: Tensor, above: float) -> Tensor:
         taken = iter([torch.full((3, 2), above).double()])
-        latents = model._top_down(x, None, lambda posterior: (next(taken, posterior.mean), None))
+        latents = model._layers(x, None, lambda posterior: (next(taken, posterior.mean), None))
         return latents[0].posterior.mean
 
     assert (lowest(x, 0.0) - lowest(x, 1.0)).abs().min() > 1e-4
     assert (lowest(x, 0.0) - lowest(1 - x, 0.0)).abs().min() > 1e-5
-    assert len(features) == 2
+    assert len(model._features(x, None)) == 2
 
 
 @pytest.mark.parametrize("decoder_sees", DECODER_SEES)
@@ -432,7 +431,7 @@ def test_prior_made_of_posteriors_is_made_of_those_of_the_top_layer(
             "model.encoder.batch_norm=false",
         ),
         ("ladder", {"posterior": partial(OnSphere, scale="softplus")}, "diagonal_normal"),
-        ("top_down", {"posterior": partial(OnSphere, scale="softplus")}, "on the plane"),
+        ("top_down", {"posterior": partial(OnSphere, scale="softplus")}, "are in Euclidean space"),
         ("top_down", {"latent_dims": [4]}, r"latent_dims=\[4\].*model=vae"),
         ("top_down", {"latent_dims": [4, 0]}, r"latent_dims=\[4, 0\]"),
         ("top_down", {"num_classes": 0}, "no labels"),

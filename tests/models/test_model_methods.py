@@ -176,7 +176,7 @@ def test_log_likelihood_is_that_of_the_evaluation_in_distribution() -> None:
     torch.testing.assert_close(asked.std(), evaluated.std(), rtol=0.1, atol=0)
 
 
-def test_log_likelihood_in_blocks_counts_every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_likelihood_in_chunks_counts_every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     model = linear_gaussian((1, 2, 2))
     x = grey_images((1, 2, 2))
     monkeypatch.setattr("vae_lightning.models.model._DECODED", 7)

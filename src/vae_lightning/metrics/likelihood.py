@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from vae_lightning.models import Model
-from vae_lightning.models.blockwise import trace_in_blocks
+from vae_lightning.models.chunked import chunked_trace
 from vae_lightning.utils.random_state import fixed_noise, reseed
 
 BOUNDS = ("nll", "elbo", "rate", "distortion")
@@ -40,7 +40,7 @@ def bounds_of(model: Model, image: Tensor, num_samples: int, label: Tensor | Non
     log_total = torch.full((), -math.inf, dtype=torch.float64, device=image.device)
     sums = torch.zeros(3, dtype=torch.float64, device=image.device)
     for start in range(0, num_samples, _DRAWN):
-        trace = trace_in_blocks(model, image, min(_DRAWN, num_samples - start), label)
+        trace = chunked_trace(model, image, min(_DRAWN, num_samples - start), label)
         log_total = torch.logaddexp(log_total, trace.log_weight.double().logsumexp(0).squeeze())
         terms = torch.stack([trace.elbo, trace.rate, trace.distortion])  # (3, K, 1)
         sums += terms.sum((1, 2), dtype=torch.float64)
