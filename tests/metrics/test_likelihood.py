@@ -27,9 +27,9 @@ def bounds(
 ) -> Tensor:
     metric = ImageBounds(num_samples, seed)
     parts = x.split(list(sizes) or [len(x)])
-    places = torch.arange(len(x)).split(list(sizes) or [len(x)])
-    for part, place in zip(parts, places, strict=True):
-        metric.update(model, part, place)
+    indices = torch.arange(len(x)).split(list(sizes) or [len(x)])
+    for part, chosen in zip(parts, indices, strict=True):
+        metric.update(model, part, chosen)
     return metric.compute()
 
 
@@ -118,15 +118,15 @@ def test_numbers_do_not_depend_on_how_images_are_batched(sizes: tuple[int, ...])
     assert torch.equal(bounds(model, x, 20), bounds(model, x, 20, sizes=sizes))
 
 
-def test_numbers_do_not_depend_on_how_many_processes_share_the_images() -> None:
+def test_numbers_do_not_depend_on_the_number_of_processes() -> None:
     model = tiny_vae()
     x = torch.rand(9, 1, 4, 4)
     alone = bounds(model, x, 20)
-    shares = [ImageBounds(20, 0) for _ in range(2)]
-    for rank, share in enumerate(shares):
-        share.update(model, x[rank::2], torch.arange(9)[rank::2])
+    metrics = [ImageBounds(20, 0) for _ in range(2)]
+    for rank, metric in enumerate(metrics):
+        metric.update(model, x[rank::2], torch.arange(9)[rank::2])
     # What torchmetrics does when processes meet: the states, one after the other.
-    first, second = shares
+    first, second = metrics
     first.indices += second.indices
     first.bounds += second.bounds
     assert torch.equal(first.compute(), alone)

@@ -14,7 +14,7 @@ MODELS = {
     "vae": [*DENSE, "model.latent_dim=3"],
     "conditional": [*DENSE, "model=conditional", "model.latent_dim=3"],
     "hierarchical": [*DENSE, "model=hierarchical", "model.latent_dims=[3,2]"],
-    "hierarchical, all seen": [
+    "hierarchical, all layers decoded": [
         *DENSE,
         "model=hierarchical",
         "model.latent_dims=[3,2]",
@@ -54,6 +54,6 @@ def test_no_more_images_than_a_chunk_are_decoded_at_once(monkeypatch: pytest.Mon
 
     model.decoder.register_forward_hook(watch)
     trace = chunked_trace(model, torch.rand(2, 1, 28, 28), 10)
-    assert decoded == []  # not before a score is asked for
+    assert decoded == []  # nothing is decoded before it is scored
     _ = trace.elbo
     assert decoded == [(3, 2), (3, 2), (3, 2), (1, 2)]

@@ -24,8 +24,8 @@ from vae_lightning.models.layer_inference import (
     Take,
     infer_bottom_up,
     infer_top_down,
-    mean,
-    samples,
+    take_mean,
+    take_samples,
 )
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
@@ -174,11 +174,11 @@ class HierarchicalVAE(Model):
         return Trace(x=x, latents=latents, likelihood=likelihood)
 
     def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
-        return self._layers(x, labels, samples(num_samples))
+        return self._layers(x, labels, take_samples(num_samples))
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
         first = 0 if self.inference == "bottom_up" else -1
-        return self._layers(x, labels, mean)[first].posterior
+        return self._layers(x, labels, take_mean)[first].posterior
 
     def decode(self, layers: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
         """Predict p(x|z), or p(x|z, y).
@@ -199,7 +199,7 @@ class HierarchicalVAE(Model):
 
     @torch.no_grad()
     def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        return torch.cat([latent.z for latent in self._layers(x, labels, mean)], dim=-1)
+        return torch.cat([latent.z for latent in self._layers(x, labels, take_mean)], dim=-1)
 
     @torch.no_grad()
     def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:

@@ -21,7 +21,7 @@ Conditional = Callable[[int, Tensor], Distribution]
 PosteriorBelow = Callable[[int, Tensor, Distribution], Distribution]
 
 
-def samples(num_samples: int) -> Take:
+def take_samples(num_samples: int) -> Take:
     """Take K reparameterised samples of the layer drawn first, and one of the others for each."""
 
     def take(posterior: Distribution) -> tuple[Tensor, Tensor | None]:
@@ -33,7 +33,7 @@ def samples(num_samples: int) -> Take:
     return take
 
 
-def mean(posterior: Distribution) -> tuple[Tensor, None]:
+def take_mean(posterior: Distribution) -> tuple[Tensor, None]:
     """Take the posterior's mean."""
     return posterior.mean, None
 
