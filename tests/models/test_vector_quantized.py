@@ -223,7 +223,7 @@ def test_reconstructions_and_samples_are_pictures() -> None:
 
 def test_an_encoder_without_maps_is_refused() -> None:
     small = [item for item in SMALL_CODES if "encoder" not in item]
-    with pytest.raises(Exception, match="MLPEncoder gives no maps to quantise: choose"):
+    with pytest.raises(Exception, match="MLPEncoder returns no maps to quantise: choose"):
         composed_model(*small, "model/encoder=mlp")
 
 

@@ -244,8 +244,8 @@ def test_first_layer_takes_pixels_in_the_input_range(kind: str) -> None:
 @pytest.mark.parametrize(
     ("size", "channels", "message"),
     [
-        (4, [2, 2, 2], r"channels=\[2, 2, 2\] asks for 3 halvings, and an image of 4 x 4 has 2"),
-        (28, [2] * 6, "asks for 6 halvings, and an image of 28 x 28 has 5"),
+        (4, [2, 2, 2], r"channels=\[2, 2, 2\] has 3 halvings, but an image of 4 x 4 allows 2"),
+        (28, [2] * 6, "has 6 halvings, but an image of 28 x 28 allows 5"),
         (8, [], r"channels=\[\] must have one number"),
         (8, [2, 0], r"channels=\[2, 0\] is out of range"),
     ],
@@ -260,7 +260,7 @@ def test_sizes_that_cannot_be_halved_so_often_are_refused(
 
 
 @pytest.mark.parametrize("kind", OF_MAPS)
-def test_as_many_halvings_as_an_image_has_are_not_refused(kind: str) -> None:
+def test_as_many_halvings_as_an_image_allows_are_not_refused(kind: str) -> None:
     options = (
         {"channels": [2] * 3, "norm_groups": None} if kind == "resnet" else {"channels": [2] * 3}
     )
@@ -270,7 +270,9 @@ def test_as_many_halvings_as_an_image_has_are_not_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", OF_MAPS)
 def test_latent_maps_of_another_size_are_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match=r"latent maps of 4 x 4 do not fit .* begins at 2 x 2"):
+    with pytest.raises(
+        ValueError, match="latent maps of 4 x 4 do not fit a decoder whose smallest maps are 2 x 2"
+    ):
         a_decoder(kind, (3, 4, 4), (1, 8, 8))
 
 

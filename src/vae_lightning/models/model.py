@@ -24,8 +24,6 @@ _DECODED = 10_000
 class Model(nn.Module, ABC):
     """The base class of all models: p(x) of images, or p(x|y) with classes, and an encoder.
 
-    Subclasses define the pass of a batch, and how latents are inferred, drawn and decoded.
-
     Args:
         image_shape: (C, H, W).
         num_classes: how many classes the model is conditional on; None without labels.
@@ -64,7 +62,7 @@ class Model(nn.Module, ABC):
         """Encode images and draw latents, as `forward` does, without decoding them.
 
         Shape:
-            as for `forward`; returns the stochastic layers, the one nearest to the image first.
+            as for `forward`; returns the layers, the one nearest to the image first.
         """
 
     @abstractmethod
@@ -72,8 +70,7 @@ class Model(nn.Module, ABC):
         """Decode samples of all stochastic layers, as in `Latent.z`: p(x|z) of each.
 
         Shape:
-            latents (K, B, *event), one of each layer; labels int64 (B,); returns batch shape
-            (K, B), event shape (C, H, W).
+            latents (K, B, *event) of each layer; labels int64 (B,); returns batch shape (K, B).
         """
 
     @abstractmethod
@@ -143,16 +140,15 @@ class Model(nn.Module, ABC):
 
         Args:
             num_images: how many.
-            labels: the class of each, by default each class in turn; ignored without classes.
+            labels: the class of each, int64 (num_images,); by default each class in turn.
             temperature: as for `sample_latents`.
             generator: of the noise, on any device; None draws from torch's own.
 
         Shape:
-            labels int64 (num_images,); returns (num_images, C, H, W).
+            returns (num_images, C, H, W).
 
         Raises:
-            ValueError: no images, a label that is not a class, or a temperature other than 1, for
-                a prior that has none.
+            ValueError: no images, labels that do not fit, or a temperature that the prior lacks.
         """
         at_least("num_images", num_images, 1)
         with noise_of(generator, self.device):
@@ -189,12 +185,10 @@ class Model(nn.Module, ABC):
     ) -> Tensor:
         """Interpolate between images, in their latents and their labels.
 
-        The first and the last image are the reconstructions of `a` and `b`.
-
         Args:
-            a: images.
-            b: as many others.
-            steps: how many images from `a` to `b`, both ends included.
+            a: images; their reconstructions are the first step.
+            b: as many others; the last step.
+            steps: how many, both ends included.
             path: `linear` or `spherical`; None takes the one that stays in the latent space.
             labels_a: the classes of `a`, for a conditional model.
             labels_b: those of `b`.
@@ -203,8 +197,8 @@ class Model(nn.Module, ABC):
             a, b (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B, steps, C, H, W).
 
         Raises:
-            ValueError: fewer than two steps, a path that leaves the latent space, unequal numbers
-                of images, or images or labels that do not fit the model.
+            ValueError: fewer than two steps, a path that leaves the latent space, or images or
+                labels that do not fit the model or each other.
         """
         at_least("steps", steps, 2)
         self._check(a, labels_a)
@@ -270,8 +264,7 @@ class Model(nn.Module, ABC):
             x (B, C, H, W) in [0, 1]; labels int64 (B,); returns float64 (B,).
 
         Raises:
-            ValueError: no samples, images or labels that do not fit the model, or a deterministic
-                posterior, which gives no bound.
+            ValueError: no samples, images or labels that do not fit, or a deterministic posterior.
 
         References:
             Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016,

@@ -94,7 +94,7 @@ class VectorQuantized(Model):
         network = encoder(image_shape=self.image_shape)
         if not isinstance(network, MapEncoder):
             raise ValueError(
-                f"{type(network).__name__} gives no maps to quantise: "
+                f"{type(network).__name__} returns no maps to quantise: "
                 "choose model/encoder=conv or model/encoder=resnet"
             )
         self.encoder = network

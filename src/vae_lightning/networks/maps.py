@@ -36,8 +36,8 @@ def halved_sizes(image_shape: Sequence[int], channels: Sequence[int]) -> list[Si
     for _ in channels:
         if min(sizes[-1]) == 1:
             raise ValueError(
-                f"channels={list(channels)} asks for {len(channels)} halvings, and an image of "
-                f"{height} x {width} has {len(sizes) - 1}: give as many numbers"
+                f"channels={list(channels)} has {len(channels)} halvings, but an image of "
+                f"{height} x {width} allows {len(sizes) - 1}: give at most as many numbers"
             )
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
     return sizes
@@ -92,8 +92,8 @@ def from_latents(latent_dim: int | Sequence[int], size: Size) -> Callable[[int],
     features, *latent_size = latent_dim
     if tuple(latent_size) != size:
         raise ValueError(
-            f"latent maps of {latent_size[0]} x {latent_size[1]} do not fit a decoder that begins "
-            f"at {size[0]} x {size[1]}: give encoder and decoder equally many channels"
+            f"latent maps of {latent_size[0]} x {latent_size[1]} do not fit a decoder whose "
+            f"smallest maps are {size[0]} x {size[1]}: give encoder and decoder equally many channels"
         )
     return partial(nn.Conv2d, features, kernel_size=3, padding=1)
 
