@@ -93,7 +93,7 @@ def from_latents(latent_dim: int | Sequence[int], size: Size) -> Callable[[int],
     if tuple(latent_size) != size:
         raise ValueError(
             f"latent maps of {latent_size[0]} x {latent_size[1]} do not fit a decoder whose "
-            f"smallest maps are {size[0]} x {size[1]}: give encoder and decoder equally many channels"
+            f"smallest maps are {size[0]} x {size[1]}: give encoder and decoder as many channels"
         )
     return partial(nn.Conv2d, features, kernel_size=3, padding=1)
 
