@@ -18,7 +18,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from tiny import tiny_vae
+from tiny import composed_model, tiny_vae
 from vae_lightning.metrics import latents
 from vae_lightning.metrics.decomposition import rate_decomposition
 from vae_lightning.metrics.latents import active_units
@@ -137,14 +137,14 @@ def test_mutual_information_lies_between_nothing_and_the_choice_of_an_image(
     assert 0 < parts["mutual_information"] <= parts["mutual_information_bound"] + ROUNDING
 
 
-def test_separated_posteriors_tell_every_image_apart() -> None:
+def test_separated_posteriors_distinguish_every_image() -> None:
     parts = decomposition(torch.arange(30.0)[:, None].expand(-1, 3), 0.01)
     assert parts["mutual_information"] == pytest.approx(math.log(30), abs=ROUNDING)
-    # Each dimension alone tells the images apart, so two of the three say nothing new.
+    # Each dimension alone distinguishes the images, so two of the three are redundant.
     assert parts["total_correlation"] == pytest.approx(2 * math.log(30), abs=ROUNDING)
 
 
-def test_identical_posteriors_tell_nothing() -> None:
+def test_identical_posteriors_have_no_information() -> None:
     parts = decomposition(torch.ones(30, 3), 0.5)
     assert parts["mutual_information"] == pytest.approx(0, abs=ROUNDING)
     assert parts["total_correlation"] == pytest.approx(0, abs=ROUNDING)
@@ -271,7 +271,7 @@ def test_probes_read_separated_clusters_perfectly() -> None:
 def test_probes_are_at_chance_on_noise() -> None:
     means, labels = random_means(2000, 5), clusters(2000, 0)[1]
     found = probe_accuracy(means[:1000], labels[:1000], means[1000:], labels[1000:])
-    # Four labels; three standard errors of 1,000 answers that know nothing. Probes that had seen
+    # Four labels; three standard errors of 1,000 random answers. Probes that were fitted to
     # the test labels would do better: of five neighbours one is the image itself.
     error = math.sqrt(0.25 * 0.75 / 1000)
     assert found == pytest.approx(dict.fromkeys(found, 0.25), abs=3 * error)
@@ -306,7 +306,7 @@ def test_the_linear_probe_is_linear_and_blind_to_the_units_of_a_dimension() -> N
     )
     # The best rule is right with probability 0.84.
     assert scaled == found == pytest.approx(0.84, abs=3 * math.sqrt(0.84 * 0.16 / 300))
-    # Exclusive or: neighbours see it, no line does.
+    # Exclusive or: neighbours can learn it, no line can.
     xor = (means[:, 0] * means[:, 1] > 0).long()
     both = probe_accuracy(means[:300], xor[:300], means[300:], xor[300:])
     assert both["knn_accuracy"] > 0.9
@@ -322,3 +322,20 @@ def test_probes_converge_in_silence_and_repeat_themselves() -> None:
         warnings.simplefilter("error")
         first = probe_accuracy(means, labels, means[:100], labels[:100])
     assert probe_accuracy(means, labels, means[:100], labels[:100]) == first
+
+
+# -- Latent means ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["conditional", "hierarchical"])
+def test_latent_means_in_batches_are_those_of_the_model(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latents, "_ENCODED", 4)
+    network = composed_model("data=digits", "data.size=8", f"model={model}").eval()
+    x = torch.rand(10, 1, 8, 8)
+    labels = torch.arange(10) if model == "conditional" else None
+    # Nothing is drawn, not even where one layer depends on another.
+    torch.testing.assert_close(
+        latents.latent_means(network, x, labels), network.latent_means(x, labels)
+    )

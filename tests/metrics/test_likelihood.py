@@ -11,7 +11,7 @@ from tiny import head, tiny_vae
 from vae_lightning.evaluation.likelihood import likelihood_scores
 from vae_lightning.metrics import ImageBounds, likelihood
 from vae_lightning.models import VAE, Trace
-from vae_lightning.models.blockwise import trace_in_blocks
+from vae_lightning.models.chunked import chunked_trace
 
 SHAPE = (1, 2, 3)
 
@@ -27,9 +27,9 @@ def bounds(
 ) -> Tensor:
     metric = ImageBounds(num_samples, seed)
     parts = x.split(list(sizes) or [len(x)])
-    places = torch.arange(len(x)).split(list(sizes) or [len(x)])
-    for part, place in zip(parts, places, strict=True):
-        metric.update(model, part, place)
+    indices = torch.arange(len(x)).split(list(sizes) or [len(x)])
+    for part, chosen in zip(parts, indices, strict=True):
+        metric.update(model, part, chosen)
     return metric.compute()
 
 
@@ -82,7 +82,7 @@ def test_standard_error_covers_the_entropy_as_often_as_it_should() -> None:
     assert 0.88 * 400 < inside < 400
 
 
-def test_samples_come_in_blocks_so_that_memory_does_not_grow(
+def test_samples_come_in_chunks_so_that_memory_does_not_grow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, x = with_wrong_posterior(SHAPE), grey_images(SHAPE)[:1]
@@ -91,11 +91,11 @@ def test_samples_come_in_blocks_so_that_memory_does_not_grow(
 
     def watched(model: VAE, x: Tensor, num_samples: int, labels: Tensor | None) -> Trace:
         asked.append(num_samples)
-        trace = trace_in_blocks(model, x, num_samples, labels)
+        trace = chunked_trace(model, x, num_samples, labels)
         log_weights.append(trace.log_weight)
         return trace
 
-    monkeypatch.setattr(likelihood, "trace_in_blocks", watched)
+    monkeypatch.setattr(likelihood, "chunked_trace", watched)
     monkeypatch.setattr(likelihood, "_DRAWN", 64)
     nll = bounds(model, x, 150)[0, 0]
     assert asked == [64, 64, 22]
@@ -118,15 +118,15 @@ def test_numbers_do_not_depend_on_how_images_are_batched(sizes: tuple[int, ...])
     assert torch.equal(bounds(model, x, 20), bounds(model, x, 20, sizes=sizes))
 
 
-def test_numbers_do_not_depend_on_how_many_processes_share_the_images() -> None:
+def test_numbers_do_not_depend_on_the_number_of_processes() -> None:
     model = tiny_vae()
     x = torch.rand(9, 1, 4, 4)
     alone = bounds(model, x, 20)
-    shares = [ImageBounds(20, 0) for _ in range(2)]
-    for rank, share in enumerate(shares):
-        share.update(model, x[rank::2], torch.arange(9)[rank::2])
+    metrics = [ImageBounds(20, 0) for _ in range(2)]
+    for rank, metric in enumerate(metrics):
+        metric.update(model, x[rank::2], torch.arange(9)[rank::2])
     # What torchmetrics does when processes meet: the states, one after the other.
-    first, second = shares
+    first, second = metrics
     first.indices += second.indices
     first.bounds += second.bounds
     assert torch.equal(first.compute(), alone)

@@ -1,4 +1,4 @@
-"""The model that is told the label: encoder, decoder, samples and metrics use it."""
+"""The conditional model: encoder, decoder, samples and metrics use the label."""
 
 from functools import partial
 from pathlib import Path
@@ -69,7 +69,7 @@ LABELS = torch.tensor([0, 1, 2])
 OTHERS = torch.tensor([1, 2, 0])
 
 
-def test_encoder_sees_the_label() -> None:
+def test_encoder_takes_the_label() -> None:
     model, x = conditional(), images()
     means, others = model.encode(x, LABELS).mean, model.encode(x, OTHERS).mean
     assert ((means - others).abs().amax(1) > 1e-3).all()
@@ -79,26 +79,26 @@ def test_encoder_sees_the_label() -> None:
     torch.testing.assert_close(mixed[0], others[0])
 
 
-def test_decoder_sees_the_label_beside_each_sample() -> None:
+def test_decoder_takes_the_label_with_each_sample() -> None:
     model = conditional()
     z = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0))
     pictures, others = model.decode(z, LABELS).mean, model.decode(z, OTHERS).mean
     assert pictures.shape == (4, 3, 1, SIZE, SIZE)
     assert ((pictures - others).abs().flatten(2).amax(2) > 1e-3).all()
     for k in range(4):
-        for place, label in enumerate(LABELS):
-            alone = model.decode(z[k, place : place + 1], label[None]).mean[0]
-            torch.testing.assert_close(pictures[k, place], alone)
+        for index, label in enumerate(LABELS):
+            alone = model.decode(z[k, index : index + 1], label[None]).mean[0]
+            torch.testing.assert_close(pictures[k, index], alone)
 
 
-def test_labels_mean_nothing_to_a_model_without_classes() -> None:
+def test_a_model_without_classes_ignores_labels() -> None:
     model, x = conditional(None), images()
     torch.testing.assert_close(model.encode(x, LABELS).mean, model.encode(x).mean)
     torch.testing.assert_close(model.reconstruct(x, OTHERS), model.reconstruct(x))
     assert model.each_class_in_turn(4, x.device) is None
 
 
-def test_every_parameter_gets_a_gradient_and_each_label_its_own_picture() -> None:
+def test_every_parameter_gets_a_gradient_and_each_label_its_own_channel() -> None:
     torch.manual_seed(0)
     model = conditional()
     loss, _ = ELBO(2, 1.0, Constant(), 0.0)(model(images(), 2, torch.tensor([0, 2, 2])), 0)
@@ -112,7 +112,7 @@ def test_every_parameter_gets_a_gradient_and_each_label_its_own_picture() -> Non
     assert (gradient.abs().sum(1) > 0).tolist() == [True, False, True]
 
 
-def test_samples_take_each_class_in_turn_unless_told() -> None:
+def test_samples_are_of_each_class_in_turn_by_default() -> None:
     model = conditional()
 
     def drawn(labels: Tensor | None) -> Tensor:
@@ -150,19 +150,19 @@ def test_nll_of_an_image_is_of_its_label() -> None:
 
     right, wrong = bounds(LABELS), bounds(OTHERS)
     assert ((right - wrong).abs()[:, 0] > 1e-3).all()
-    for place in range(3):
-        torch.manual_seed(place)
-        alone = bounds_of(model, x[place : place + 1], 20, LABELS[place : place + 1])
-        torch.testing.assert_close(right[place], alone)
+    for index in range(3):
+        torch.manual_seed(index)
+        alone = bounds_of(model, x[index : index + 1], 20, LABELS[index : index + 1])
+        torch.testing.assert_close(right[index], alone)
 
 
-def test_evaluation_finds_the_label_of_each_image_whatever_its_place() -> None:
+def test_evaluation_uses_the_label_of_each_image_in_any_order() -> None:
     model = conditional()
     pixels = (255 * images()).to(torch.uint8)
     module = BoundsModule(model, pixels, LABELS, num_samples=20, seed=0)
-    places = torch.tensor([2, 0, 1])
+    order = torch.tensor([2, 0, 1])
     x = pixels.float() / 255
-    module.test_step((x[places], places), 0)
+    module.test_step((x[order], order), 0)
     metric = ImageBounds(num_samples=20, seed=0)
     metric.update(model, x, torch.arange(3), LABELS)
     torch.testing.assert_close(module.metric.compute(), metric.compute())
@@ -193,10 +193,10 @@ def test_model_has_as_many_classes_as_the_data() -> None:
     assert instantiate(config["model"], "model").num_classes == 10
 
 
-# -- a class that one asks for --------------------------------------------------------------------
+# -- a given class --------------------------------------------------------------------------------
 
 
-def test_samples_of_a_trained_model_are_of_the_class_that_was_asked_for() -> None:
+def test_samples_of_a_trained_model_are_of_the_given_class() -> None:
     from sklearn.linear_model import LogisticRegression
 
     torch.manual_seed(0)
@@ -214,9 +214,9 @@ def test_samples_of_a_trained_model_are_of_the_class_that_was_asked_for() -> Non
         loss.backward()
         optimizer.step()
     classifier = LogisticRegression(max_iter=300).fit(x.flatten(1).numpy(), labels.numpy())
-    asked = torch.arange(10).repeat_interleave(50)
-    recognised = classifier.predict(model.sample(500, asked).flatten(1).numpy())
-    right = (torch.from_numpy(recognised) == asked).float().unflatten(0, (10, 50)).mean(1)
+    chosen = torch.arange(10).repeat_interleave(50)
+    recognised = classifier.predict(model.sample(500, chosen).flatten(1).numpy())
+    right = (torch.from_numpy(recognised) == chosen).float().unflatten(0, (10, 50)).mean(1)
     assert right.mean() > 0.9
     # Every class, and not only most of them.
     assert right.min() > 0.6

@@ -91,7 +91,7 @@ def linear_gaussian(inference: str) -> HierarchicalVAE:
     """z2 ~ N(0, 1), z1 = A z2 + noise, x = W z1 + noise, in float64, with the true posterior.
 
     A is diagonal and W has orthogonal columns, so that all posteriors have independent dimensions;
-    no network has a hidden layer, so that each head is the whole of what its layer is told.
+    no network has a hidden layer, so that each head alone is its layer's distribution.
     """
     likelihood = partial(NormalLikelihood, start_at_mean=False, scale=SCALE)
     model = tiny_hierarchy(
@@ -110,7 +110,7 @@ def linear_gaussian(inference: str) -> HierarchicalVAE:
     w = w * torch.tensor([1.5, 0.7], dtype=torch.float64)
     a = torch.tensor([0.9, -1.3], dtype=torch.float64)
     bias = torch.rand(16, generator=generator, dtype=torch.float64)
-    # What x says of z1 by itself: mean w^T (x - bias) / |w|^2, variance SCALE^2 / |w|^2.
+    # The likelihood of z1 given x alone: mean w^T (x - bias) / |w|^2, variance SCALE^2 / |w|^2.
     strength = (w**2).sum(0)
     seen, seen_variance = w.T / strength[:, None], SCALE**2 / strength
     inner = INNER_SCALE**2
@@ -134,7 +134,7 @@ def linear_gaussian(inference: str) -> HierarchicalVAE:
             variance = 1 / (1 + a**2 / inner)
             fill(model.posteriors[1], (variance * a / inner).diag(), torch.zeros(2), variance)
         else:
-            # q(z2|x): seen through z1 with the noise of both.
+            # q(z2|x): through z1, with the noise of both.
             noise = seen_variance + inner
             variance = 1 / (1 + a**2 / noise)
             gain = (variance * a / noise)[:, None] * seen
@@ -242,7 +242,7 @@ def test_product_of_normals_stays_finite_where_one_of_them_is_a_point() -> None:
         torch.testing.assert_close(merged.base_dist.scale, torch.tensor([1e-25]), rtol=1e-6, atol=0)
 
 
-def test_ladder_is_the_prior_where_the_image_says_nothing() -> None:
+def test_ladder_is_the_prior_if_the_image_has_no_information() -> None:
     model = tiny_hierarchy("ladder").double()
     bottom = model.posteriors[0]
     assert isinstance(bottom, Posterior)
@@ -313,12 +313,12 @@ def test_each_sample_of_a_layer_follows_its_own_sample_of_the_layer_before(infer
             torch.testing.assert_close(top.posterior.mean[k], expected.mean)
 
 
-def test_no_closed_form_is_taken_of_a_prior_that_followed_the_sample() -> None:
+def test_no_closed_form_is_used_for_a_prior_that_depends_on_the_sample() -> None:
     torch.manual_seed(0)
     bottom, top = tiny_hierarchy("bottom_up").double()(grey_images(), 4).latents
     assert isinstance(bottom.prior, DependsOnSample)
     torch.testing.assert_close(bottom.rate, bottom.log_q - bottom.log_p)
-    # The top layer's prior followed nothing.
+    # The top layer's prior depends on no sample.
     assert (top.rate - (top.log_q - top.log_p)).abs().min() > 1e-6
     assert bottom.prior.sample((2,)).shape == (2, 4, 3, 3)
 
@@ -343,25 +343,24 @@ def test_ways_of_inference_are_different_models_of_the_same_images() -> None:
 
 
 @pytest.mark.parametrize("inference", ["top_down", "ladder"])
-def test_posterior_of_the_lower_layer_sees_both_the_image_and_the_layer_above(
+def test_posterior_of_the_lower_layer_depends_on_the_image_and_the_layer_above(
     inference: str,
 ) -> None:
     model = tiny_hierarchy(inference).double()
     x = grey_images()
-    features = model._features(x, None)
 
     def lowest(x: Tensor, above: float) -> Tensor:
         taken = iter([torch.full((3, 2), above).double()])
-        latents = model._top_down(x, None, lambda posterior: (next(taken, posterior.mean), None))
+        latents = model._layers(x, None, lambda posterior: (next(taken, posterior.mean), None))
         return latents[0].posterior.mean
 
     assert (lowest(x, 0.0) - lowest(x, 1.0)).abs().min() > 1e-4
     assert (lowest(x, 0.0) - lowest(1 - x, 0.0)).abs().min() > 1e-5
-    assert len(features) == 2
+    assert len(model._features(x, None)) == 2
 
 
 @pytest.mark.parametrize("decoder_sees", DECODER_SEES)
-def test_decoder_sees_the_layers_that_it_is_told_to(decoder_sees: str) -> None:
+def test_decoder_takes_one_layer_or_all_as_configured(decoder_sees: str) -> None:
     model = tiny_hierarchy("top_down", decoder_sees=decoder_sees).double()
     bottom, top = torch.zeros(3, 3).double(), torch.zeros(3, 2).double()
     there = model.decode([bottom, top]).mean
@@ -432,7 +431,7 @@ def test_prior_made_of_posteriors_is_made_of_those_of_the_top_layer(
             "model.encoder.batch_norm=false",
         ),
         ("ladder", {"posterior": partial(OnSphere, scale="softplus")}, "diagonal_normal"),
-        ("top_down", {"posterior": partial(OnSphere, scale="softplus")}, "on the plane"),
+        ("top_down", {"posterior": partial(OnSphere, scale="softplus")}, "are in Euclidean space"),
         ("top_down", {"latent_dims": [4]}, r"latent_dims=\[4\].*model=vae"),
         ("top_down", {"latent_dims": [4, 0]}, r"latent_dims=\[4, 0\]"),
         ("top_down", {"num_classes": 0}, "no labels"),
@@ -467,7 +466,7 @@ def test_active_units_are_counted_layer_by_layer() -> None:
 
 
 def test_a_layer_that_follows_only_the_noise_of_another_is_not_active() -> None:
-    # z1 = A z2 + noise whatever the image, and z2 is the prior: no layer says anything of it.
+    # z1 = A z2 + noise whatever the image, and z2 is the prior: no layer depends on it.
     model = linear_gaussian("top_down")
     bottom, top = model.posteriors
     assert isinstance(bottom, Posterior)
@@ -498,13 +497,13 @@ def test_rates_of_the_layers_add_up_to_the_rate(inference: str) -> None:
     assert errors < 0.2 * rate.mean().item()
 
 
-def test_usage_counts_each_image_once_however_they_are_divided(
+def test_usage_counts_each_image_once_in_any_batches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.manual_seed(0)
     model = linear_gaussian("top_down")
     images = grey_images(10)
-    images[8:] *= 5  # the last two, unlike the others, are in a part of their own
+    images[8:] *= 5  # the last two, unlike the others, are in a batch of their own
     monkeypatch.setattr(latents, "_AVERAGED", 2000)
     whole = usage(model, images, None)
     monkeypatch.setattr(latents, "_ENCODED", 4)

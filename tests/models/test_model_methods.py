@@ -1,4 +1,4 @@
-"""What a model can be asked from Python, over all models and options."""
+"""The public methods of all models and options."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def inputs(model: Model, count: int = 3) -> tuple[Tensor, Tensor | None]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_answers_with_the_shapes_and_ranges_that_are_promised(name: str) -> None:
+def test_results_of_every_model_have_the_documented_shapes_and_ranges(name: str) -> None:
     model = model_of(name)
     x, labels = inputs(model)
     samples = model.sample(5, generator=seeded())
@@ -168,15 +168,15 @@ def test_log_likelihood_is_that_of_the_evaluation_in_distribution() -> None:
     model = with_wrong_posterior((1, 2, 3))
     x = grey_images((1, 2, 3))[:1]
     repeated = 2000
-    asked = model.log_likelihood(x.expand(repeated, -1, -1, -1), 3, generator=seeded())
+    bounds = model.log_likelihood(x.expand(repeated, -1, -1, -1), 3, generator=seeded())
     with noise_of(seeded(1), x.device):
         evaluated = -torch.stack([bounds_of(model, x, 3)[0] for _ in range(repeated)])
-    error = float((asked.var() / repeated + evaluated.var() / repeated).sqrt())
-    assert abs(float(asked.mean() - evaluated.mean())) < 4 * error
-    torch.testing.assert_close(asked.std(), evaluated.std(), rtol=0.1, atol=0)
+    error = float((bounds.var() / repeated + evaluated.var() / repeated).sqrt())
+    assert abs(float(bounds.mean() - evaluated.mean())) < 4 * error
+    torch.testing.assert_close(bounds.std(), evaluated.std(), rtol=0.1, atol=0)
 
 
-def test_log_likelihood_in_blocks_counts_every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_likelihood_in_chunks_counts_every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     model = linear_gaussian((1, 2, 2))
     x = grey_images((1, 2, 2))
     monkeypatch.setattr("vae_lightning.models.model._DECODED", 7)
@@ -205,7 +205,7 @@ def test_temperature_scales_the_deviation(make: Any) -> None:
     torch.testing.assert_close(drawn.mean(0), torch.tensor([1.0, -1.0]), rtol=0, atol=0.05)
 
 
-def test_a_flow_pushes_tempered_noise() -> None:
+def test_a_flow_transforms_tempered_noise() -> None:
     shift = torch.distributions.AffineTransform(3.0, 2.0, event_dim=1)
     torch.manual_seed(0)
     drawn = tempered(FlowDistribution(normal(), shift), 0.5).sample((20_000,))
@@ -270,7 +270,7 @@ def test_what_is_not_images_of_the_model_is_refused(images: Tensor, message: str
             model.interpolate(a, b, 2)
 
 
-def test_a_path_that_is_none_is_told_those_that_there_are() -> None:
+def test_an_unknown_path_is_refused_with_the_known_ones() -> None:
     x = torch.zeros(2, 1, 8, 8)
     with pytest.raises(ValueError, match="path=round is none: choose path=linear or path=spheri"):
         model_of("posterior diagonal_normal").interpolate(x, x, 2, path="round")  # type: ignore[arg-type]

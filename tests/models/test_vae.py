@@ -80,7 +80,7 @@ def test_samples_of_the_posterior_carry_gradients_and_differ() -> None:
     assert (trace.log_likelihood[0] != trace.log_likelihood[1]).all()
 
 
-def test_images_do_not_see_each_other() -> None:
+def test_images_do_not_affect_each_other() -> None:
     model = tiny_vae()
     x = some_images(model)
     alone = model.encode(x[2:3])
@@ -132,7 +132,7 @@ def test_images_may_have_any_channels_height_and_width(image_shape: tuple[int, .
     assert model(some_images(model), 1).elbo.shape == (1, 4)
 
 
-def test_pixels_keep_their_places_between_image_and_likelihood() -> None:
+def test_pixels_keep_their_positions_between_image_and_likelihood() -> None:
     # Rows and columns swapped on the way out would train as well, and show nonsense.
     model = tiny_vae(image_shape=(2, 2, 3), likelihood=partial(NormalLikelihood, scale=1.0))
     with torch.no_grad():
@@ -160,7 +160,7 @@ def test_networks_without_hidden_layers_are_linear() -> None:
     torch.testing.assert_close(model.decode(z.mean(0, keepdim=True)).mean[0], ends.mean(0))
 
 
-def test_hidden_layers_have_the_widths_and_the_order_asked_for() -> None:
+def test_hidden_layers_have_the_configured_widths_in_order() -> None:
     encoder = MLPEncoder(
         (1, 4, 4), hidden=[7, 5], activation="relu", batch_norm=False, input_range=[0, 1]
     )
@@ -182,7 +182,7 @@ def linear_shapes(network: nn.Module) -> list[tuple[int, int]]:
     ("input_range", "expected"),
     [((0, 1), [0.0, 0.25, 1.0]), ((-1, 1), [-1.0, -0.5, 1.0]), ((1, 0), [1.0, 0.75, 0.0])],
 )
-def test_input_range_is_what_the_first_layer_sees(
+def test_first_layer_takes_pixels_in_the_input_range(
     input_range: Sequence[float], expected: list[float]
 ) -> None:
     # Without hidden layers the features are the mapped pixels themselves.
@@ -194,7 +194,7 @@ def test_input_range_is_what_the_first_layer_sees(
     assert x.flatten().tolist() == [0.0, 0.25, 1.0]
 
 
-def test_input_range_is_not_what_the_likelihood_sees() -> None:
+def test_input_range_does_not_change_what_the_likelihood_scores() -> None:
     torch.manual_seed(0)
     model = tiny_vae(input_range=(-1, 1))
     x = some_images(model)

@@ -22,7 +22,7 @@ from vae_lightning.config import compose, to_container
 from vae_lightning.config.compatibility import check_together
 from vae_lightning.distributions.code_maps import CodeMaps, CodePrior
 from vae_lightning.metrics.decomposition import rate_decomposition
-from vae_lightning.metrics.latents import perplexity, posterior_means, usage
+from vae_lightning.metrics.latents import latent_means, perplexity, usage
 from vae_lightning.metrics.likelihood import bounds_of
 from vae_lightning.models.codebook import Codebook
 from vae_lightning.objectives import ELBO, ImportanceWeighted
@@ -95,17 +95,17 @@ def test_a_code_that_nothing_is_assigned_to_stays_finite() -> None:
     torch.testing.assert_close(book.codes[0], torch.ones(2))
 
 
-def test_all_codes_begin_at_vectors_of_the_first_batch() -> None:
+def test_all_codes_start_at_vectors_of_the_first_batch() -> None:
     torch.manual_seed(0)
     book, vectors = Codebook(5, 3, 0.9, 0.1), torch.randn(40, 3)
     book.restart(vectors)
     assert (book.codes[:, None] == vectors[None]).all(-1).any(1).all()
-    # With twice as many as would be too few, an equal share being 8.
+    # Twice the threshold of a restart; an equal share is 8 vectors.
     torch.testing.assert_close(book.counts, torch.full((5,), 2 * 0.1 * 8))
     torch.testing.assert_close(book.sums, 1.6 * book.codes)
 
 
-def test_only_codes_out_of_use_begin_anew() -> None:
+def test_only_unused_codes_restart() -> None:
     book = filled_book()
     book.counts.copy_(torch.tensor([3.0, 0.05, 3.0, 3.0, 1.0]))
     before = book.codes.clone()
@@ -133,7 +133,7 @@ def test_codes_move_in_training_only() -> None:
         assert not torch.equal(value, before[name]), name
 
 
-def test_the_decoder_sees_codes_and_its_gradient_goes_straight_to_the_encoder() -> None:
+def test_the_decoder_takes_codes_and_its_gradient_goes_straight_to_the_encoder() -> None:
     torch.manual_seed(0)
     model = small_codes().double()
     vectors = torch.randn(2, 3, 4, 4).double().requires_grad_()
@@ -223,7 +223,7 @@ def test_reconstructions_and_samples_are_pictures() -> None:
 
 def test_an_encoder_without_maps_is_refused() -> None:
     small = [item for item in SMALL_CODES if "encoder" not in item]
-    with pytest.raises(Exception, match="MLPEncoder gives no maps to quantise: choose"):
+    with pytest.raises(Exception, match="MLPEncoder returns no maps to quantise: choose"):
         composed_model(*small, "model/encoder=mlp")
 
 
@@ -268,15 +268,15 @@ def test_a_later_code_does_not_change_what_is_predicted_before() -> None:
     prior = tiny_prior()
     codes = torch.tensor([[0, 2, 1, 0]])
     logits = prior(codes)
-    for place in range(4):
+    for index in range(4):
         changed = codes.clone()
-        changed[0, place] = (codes[0, place] + 1) % 3
+        changed[0, index] = (codes[0, index] + 1) % 3
         same = (prior(changed) - logits).abs().amax((0, 2)) < 1e-12
-        # Nor the code itself at its own place; but all that comes after.
-        assert same.tolist() == [at <= place for at in range(4)]
+        # A code does not change its own prediction; it changes those after it.
+        assert same.tolist() == [at <= index for at in range(4)]
 
 
-def test_prior_with_uniform_logits_costs_the_logarithm_of_the_codes_at_each_place() -> None:
+def test_prior_with_uniform_logits_costs_the_logarithm_of_the_codes_at_each_position() -> None:
     model = small_codes().double().eval()
     nn.init.zeros_(model.prior.head[1].weight)
     nn.init.zeros_(model.prior.head[1].bias)
@@ -333,9 +333,9 @@ def test_metrics_of_latents_take_it() -> None:
     model.eval()
     scores = usage(model, images(50), None)
     assert set(scores) == {"active_units", "codebook_perplexity"}
-    assert posterior_means(model, images(50), None).shape == (50, 3 * 4 * 4)
+    assert latent_means(model, images(50), None).shape == (50, 3 * 4 * 4)
     split = rate_decomposition(model, images(50), None, seed=0)
-    # Every image has codes of its own: they tell all that there is to tell.
+    # Every image has codes of its own, so the mutual information is at its bound.
     assert len(model.encode(images(50)).codes.flatten(1).unique(dim=0)) == 50
     assert split["mutual_information"] == pytest.approx(math.log(50), rel=1e-5)
     rate = model(images(50), 1).rate.mean().item()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vae_lightning.callbacks.pictures import Drawing, Scene
 from vae_lightning.drawing.figures import new_figure, to_image
-from vae_lightning.metrics.latents import inferred, posterior_means, usage
+from vae_lightning.metrics.latents import inferred, latent_means, usage
 from vae_lightning.utils.checks import at_least
 
 
@@ -96,10 +96,10 @@ class LatentScatter(Drawing):
         self.count = count
 
     def draw(self, scene: Scene) -> Tensor | None:
-        if posterior_means(scene.model, *scene.images(1)).shape[1] != 2:
+        if latent_means(scene.model, *scene.images(1)).shape[1] != 2:
             return None
         images, labels = scene.images(self.count)
-        means, labels = posterior_means(scene.model, images, labels).cpu(), labels.cpu()
+        means, labels = latent_means(scene.model, images, labels).cpu(), labels.cpu()
         figure = new_figure(6.5, 5)
         figure.subplots_adjust(left=0.08, right=0.85, bottom=0.1, top=0.94)
         axes = figure.subplots()

@@ -6,7 +6,7 @@ import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from vae_lightning.metrics.latents import posterior_means
+from vae_lightning.metrics.latents import latent_means
 from vae_lightning.utils.checks import at_least
 
 
@@ -53,7 +53,7 @@ class TensorBoardPages(Callback):
             names = data.class_names
             images, labels = data.images("test", self.projected)
             with torch.no_grad():
-                means = posterior_means(pl_module.model, images.to(pl_module.dtype), labels)
+                means = latent_means(pl_module.model, images.to(pl_module.dtype), labels)
             writer.add_embedding(
                 means,
                 metadata=[names[label] for label in labels.tolist()] if names else None,

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lightning.distributions.divergence import independent_dimensions
-from vae_lightning.metrics.latents import inferred, posterior_means, usage
+from vae_lightning.metrics.latents import inferred, latent_means, usage
 from vae_lightning.models import VAE, Model
 from vae_lightning.models.hierarchical import HierarchicalVAE
 from vae_lightning.models.vector_quantized import VectorQuantized
@@ -72,7 +72,7 @@ def ranking(model: Model, images: Tensor, labels: Tensor | None) -> Ranking:
     rates = usage(model, images, labels).get("rate_per_dimension")
     criterion = "variance" if rates is None else "rate"
     if rates is None:
-        figures = posterior_means(model, images, labels).var(0, correction=0)
+        figures = latent_means(model, images, labels).var(0, correction=0)
     else:
         figures = torch.tensor(rates)
     sorted_, order = figures.sort(descending=True, stable=True)

@@ -6,7 +6,7 @@ from torch import Tensor
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.decomposition import rate_decomposition
-from vae_lightning.metrics.latents import Score, posterior_means, usage
+from vae_lightning.metrics.latents import Score, latent_means, usage
 from vae_lightning.metrics.probes import probe_accuracy
 
 
@@ -26,12 +26,12 @@ def latent_scores(workspace: Workspace, images: Tensor, labels: Tensor) -> dict[
     if not workspace.data.class_names:
         return scores
     train_images, train_labels = workspace.images("train")
-    train_means = posterior_means(
+    train_means = latent_means(
         model, workspace.to_model(train_images), train_labels.to(images.device)
     )
     return scores | probe_accuracy(
         train_means.cpu(),
         train_labels.cpu(),
-        posterior_means(model, images, labels).cpu(),
+        latent_means(model, images, labels).cpu(),
         labels.cpu(),
     )

@@ -1,4 +1,4 @@
-"""Metrics: torchmetrics that average over images and processes."""
+"""Metrics of models, latents and images."""
 
 from vae_lightning.metrics.image_average import ImageAverage
 from vae_lightning.metrics.likelihood import ImageBounds

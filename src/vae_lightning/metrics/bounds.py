@@ -1,4 +1,4 @@
-"""What the elbo and the nll of a model are bounds on, in words."""
+"""Names of the quantities that the elbo and the nll of a model bound."""
 
 from vae_lightning.data import ImageDataModule
 from vae_lightning.distributions.likelihoods.likelihood import PixelType
@@ -20,7 +20,7 @@ def has_bound(model: Model) -> bool:
 
 
 def bound_name(data: ImageDataModule, model: Model) -> str:
-    """What the elbo of a model on some data bounds."""
+    """The quantity that the elbo of a model bounds on some data."""
     if not has_bound(model):
         return NO_BOUND
     pixels = model.likelihood.pixel_type

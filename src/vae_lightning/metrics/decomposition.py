@@ -1,4 +1,4 @@
-"""The parts of the rate: what latents say of the image, and how far they are from the prior."""
+"""The decomposition of the rate: mutual information, total correlation, dimension-wise KL."""
 
 import math
 
@@ -12,7 +12,7 @@ from vae_lightning.metrics.latents import inferred
 from vae_lightning.models import Model
 from vae_lightning.utils.random_state import fixed_noise
 
-# Samples scored at a time: few enough that log-densities stay in the processor's cache.
+# Samples scored at a time, few enough that log-densities stay in the CPU's cache.
 _SCORED = 8
 
 
@@ -20,27 +20,26 @@ _SCORED = 8
 def rate_decomposition(
     model: Model, images: Tensor, labels: Tensor | None, seed: int
 ) -> dict[str, float]:
-    r"""Split the rate into what the latents say of the image and how far they are from the prior.
+    r"""Split the rate into mutual information, total correlation and dimension-wise KL.
 
     .. math::
         \mathbb{E}_x \mathrm{KL}(q(z|x) \,\|\, p(z))
         = I(x; z) + \mathrm{KL}(q(z) \,\|\, p(z))
         = I(x; z) + \mathrm{KL}(q(z) \,\|\, \prod_j q(z_j)) + \mathrm{KL}_d
 
-    with the aggregate posterior of exactly these images,
+    where the aggregate posterior is that of the given images,
 
     .. math:: q(z) = \frac{1}{N} \sum_{i=1}^N q(z|x_i), \quad
         q(z_j) = \frac{1}{N} \sum_{i=1}^N q(z_j|x_i)
 
-    Each expectation is the mean over one sample of the posterior of each image, the same samples
-    for all, so the parts add up to the sampled rate but for rounding. The time grows with the
-    square of the number of images.
+    Each expectation is the mean over one posterior sample of each image. All terms use the same
+    samples, so they add up to the sampled rate, up to rounding. The time is quadratic in the number
+    of images.
 
     Args:
-        model: one with several stochastic layers has no such parts, and gets none; nor does one
-            whose posteriors are flows, which take long to score the samples of others.
-        images: those to which the aggregate posterior refers.
-        labels: of the images, where the model needs them.
+        model: of one stochastic layer.
+        images: define the aggregate posterior.
+        labels: of the images, for a conditional model.
         seed: of the samples.
 
     Shape:
@@ -48,16 +47,17 @@ def rate_decomposition(
 
     Returns:
         In nats per image: `mutual_information`, I(x; z), at most `mutual_information_bound`, log N;
-        `marginal_kl`, from the prior to the aggregate posterior; `sampled_rate`, their sum. Where
+        `marginal_kl`, of the aggregate posterior from the prior; `sampled_rate`, their sum. If
         posterior and prior factorise over the dimensions, `marginal_kl` is split further into
         `total_correlation` and `dimension_wise_kl`, the KL of the product of the marginals q(z_j).
-        An estimate of a part that is near 0 can be negative.
+        An estimate of a part near 0 can be negative. Empty for a model with several stochastic
+        layers, and for flow posteriors, which score each other's samples slowly.
 
     References:
         Hoffman and Johnson, "ELBO surgery: yet another way to carve up the variational evidence
         lower bound", 2016.
         Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational
-        Autoencoders", 2018.
+        Autoencoders", 2018, https://arxiv.org/abs/1802.04942.
     """
     with fixed_noise(seed, images.device):
         parts = inferred(model, images, labels)
@@ -68,7 +68,7 @@ def rate_decomposition(
     prior = parts[0][0].prior
     z = torch.cat(samples)
     log_q, log_aggregate, log_marginals, log_p = (
-        # On the CPU because not every device has doubles, without which the sums are not exact.
+        # On the CPU: not every device has float64, which the sums need.
         log_density.cpu().double()  # (N,)
         for log_density in (
             torch.cat([latents[0].log_q[0] for latents in parts]),
@@ -111,22 +111,22 @@ def _log_aggregate(posteriors: list[Distribution], z: Tensor) -> tuple[Tensor, T
 
 
 def _log_factors(posterior: Distribution, z: Tensor) -> Tensor:
-    """Log-densities of every sample under every posterior: (D, chunk, B), or (1, chunk, B)."""
+    """Log-densities of every sample under every posterior, (D, chunk, B), or (1, chunk, B)."""
     z = z.unsqueeze(1)  # (chunk, 1, *event)
     base = independent_dimensions(posterior)
     if base is None:
         return posterior.log_prob(z).unsqueeze(0)
     if isinstance(base, Normal) and z.dim() == 3:
-        # The same, two to three times as fast: along the images, memory has no gaps.
+        # The same densities, two to three times as fast: contiguous along the images.
         loc, scale = (value.T.contiguous().unsqueeze(1) for value in (base.loc, base.scale))
         return Normal(loc, scale, validate_args=False).log_prob(z.permute(2, 0, 1))
     return base.log_prob(z).flatten(2).permute(2, 0, 1)
 
 
 def _log_sum(log_terms: Tensor) -> Tensor:
-    """`torch.logsumexp` over the last dimension, but for terms that are nothing beside the largest.
+    """`torch.logsumexp` over the last dimension, with negligible terms clamped to e^-80.
 
-    Their exponentials would underflow, and one that does takes ten times as long.
+    Exponentials that underflow take ten times as long.
     """
     largest = log_terms.amax(-1, keepdim=True).clamp_min_(torch.finfo(log_terms.dtype).min)
     terms = (log_terms - largest).clamp_min_(-80).exp_()

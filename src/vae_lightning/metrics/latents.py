@@ -1,6 +1,6 @@
-"""What the latent variables hold: units in use, layer by layer and one by one."""
+"""Metrics of latent variables: active units, and rates by layer and by dimension."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -9,104 +9,107 @@ from vae_lightning.distributions.code_maps import CodeMaps
 from vae_lightning.distributions.divergence import rate_per_dimension
 from vae_lightning.models import Latent, Model
 
-# A figure, or one for each latent dimension.
+# One number, or one for each layer or latent dimension.
 Score = float | list[float]
 
 ACTIVE_VARIANCE = 0.01
 
-# Images encoded at a time. Their samples are drawn together, so it is part of what a seed means.
+# Images encoded at a time. The samples that a seed gives depend on it.
 _ENCODED = 1000
-# Samples of each layer over which a layer that depends on them is averaged; even.
+# Samples of each layer, over which the layers that depend on it are averaged; an even number.
 _AVERAGED = 8
 
 
 def format_score(score: Score, digits: int) -> str:
-    """A figure with so many digits after the point; several of them as a sum."""
+    """A number with `digits` decimals; several numbers as a sum."""
     parts = score if isinstance(score, list) else [score]
     return " + ".join(f"{part:.{digits}f}" for part in parts)
 
 
 @torch.no_grad()
-def active_units(posterior_means: Tensor) -> int:
-    r"""Number of latent dimensions that follow the image.
+def active_units(means: Tensor) -> int:
+    r"""Number of latent dimensions whose posterior mean varies over the images.
 
     .. math:: \#\{j : \mathrm{Var}_x(\mathbb{E}_{q(z|x)}[z_j]) > 0.01\}
 
     Args:
-        posterior_means: the posterior's mean for each image; given each of K samples of another
-            layer, where it depends on them. Two halves of these are independent estimates of the
-            mean over them, so that their covariance over the images has no part that is noise.
+        means: the posterior's mean for each image. A layer that depends on another one has a mean
+            for each of K samples of that layer. Two halves of these are independent estimates of
+            the mean over the samples, so the noise of the samples adds nothing to their covariance.
 
     Shape:
-        posterior_means: (N, D), or (K, N, D), K even.
+        means: (N, D), or (K, N, D) with K even.
+
+    Example:
+        >>> means = torch.tensor([[1.0, 0.05], [-1.0, -0.05]])  # variances 1 and 0.0025
+        >>> active_units(means)
+        1
 
     References:
-        Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
+        Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016,
+        https://arxiv.org/abs/1509.00519.
     """
-    if posterior_means.dim() == 2:
-        variance = posterior_means.var(0, correction=0)
+    if means.dim() == 2:
+        variance = means.var(0, correction=0)
     else:
-        one, other = (half.mean(0) for half in posterior_means.chunk(2))  # (N, D)
+        one, other = (half.mean(0) for half in means.chunk(2))  # (N, D)
         variance = ((one - one.mean(0)) * (other - other.mean(0))).mean(0)
     return int((variance > ACTIVE_VARIANCE).sum())
 
 
 def perplexity(codes: Tensor) -> float:
-    r"""How many codes are in use: as many, used equally, would have the same entropy.
+    r"""The effective number of codes in use: exp of the entropy of their frequencies.
 
-    .. math:: \exp \Big( -\sum_k f_k \log f_k \Big), \quad f_k = \text{share of code } k
+    .. math:: \exp \Big( -\sum_k f_k \log f_k \Big), \quad f_k = \text{frequency of code } k
 
     Shape:
         codes: int64, any.
     """
-    shares = codes.flatten().bincount().double() / codes.numel()
-    return float(torch.special.entr(shares).sum().exp())
+    frequencies = codes.flatten().bincount().double() / codes.numel()
+    return float(torch.special.entr(frequencies).sum().exp())
 
 
 @torch.no_grad()
 def inferred(
     model: Model, images: Tensor, labels: Tensor | None, num_samples: int = 1
 ) -> list[Sequence[Latent]]:
-    """The stochastic layers with K samples for each image, of a thousand images at a time.
+    """`model.infer` in batches: the stochastic layers, with K samples for each image.
 
     Shape:
-        images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None where the model needs none.
+        images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None for a model without classes.
     """
-    starts = range(0, len(images), _ENCODED)
-    parts = [slice(start, start + _ENCODED) for start in starts]
-    return [
-        model.infer(images[part], num_samples, None if labels is None else labels[part])
-        for part in parts
-    ]
+    return [model.infer(x, num_samples, y) for x, y in _batches(images, labels)]
 
 
 @torch.no_grad()
-def posterior_means(model: Model, images: Tensor, labels: Tensor | None) -> Tensor:
-    """The posterior's means, of all stochastic layers side by side.
+def latent_means(model: Model, images: Tensor, labels: Tensor | None) -> Tensor:
+    """`model.latent_means` in batches.
 
     Shape:
-        images: (N, C, H, W) in [0, 1]; labels: int64 (N,) or None; returns (N, D).
+        images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None for a model without classes;
+        returns (N, D).
     """
-    return torch.cat(
-        [
-            torch.cat([latent.mean.flatten(1) for latent in latents], dim=1)
-            for latents in inferred(model, images, labels)
-        ]
-    )
+    return torch.cat([model.latent_means(x, y) for x, y in _batches(images, labels)])
+
+
+def _batches(images: Tensor, labels: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    for start in range(0, len(images), _ENCODED):
+        batch = slice(start, start + _ENCODED)
+        yield images[batch], None if labels is None else labels[batch]
 
 
 @torch.no_grad()
 def usage(model: Model, images: Tensor, labels: Tensor | None) -> dict[str, Score]:
-    """How much some images use the latent dimensions.
+    """How a model uses its latent dimensions, on some images.
 
     Shape:
-        images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None where the model needs none.
+        images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None for a model without classes.
 
     Returns:
-        `active_units`; of several stochastic layers also `active_units_per_layer` and
-        `rate_per_layer`; of maps of codes `codebook_perplexity`; and where the posterior and prior
-        of every layer factorise over the dimensions, `rate_per_dimension`, layer by layer. Rates
-        are in nats, the means over the images.
+        `active_units`; for several stochastic layers also `active_units_per_layer` and
+        `rate_per_layer`; for maps of codes `codebook_perplexity`; and `rate_per_dimension`, layer
+        by layer, if the posterior and the prior of every layer factorise over the dimensions. Rates
+        are in nats, averaged over the images.
     """
     parts = inferred(model, images, labels)
     if len(parts[0]) > 1:
@@ -141,6 +144,6 @@ def usage(model: Model, images: Tensor, labels: Tensor | None) -> dict[str, Scor
 
 
 def _means(layer: Sequence[Latent]) -> list[Tensor]:
-    """The posteriors' means, (B, D), or (K, B, D) where they depend on another layer's samples."""
+    """The posteriors' means, (B, D), or (K, B, D) if they depend on another layer's samples."""
     posteriors = [latent.posterior for latent in layer]
     return [posterior.mean.flatten(len(posterior.batch_shape)) for posterior in posteriors]

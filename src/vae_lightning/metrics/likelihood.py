@@ -1,4 +1,4 @@
-"""What a model says of each image: importance-weighted and evidence lower bounds."""
+"""Bounds on the evidence of each image: importance-weighted and ELBO."""
 
 import math
 
@@ -7,19 +7,19 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from vae_lightning.models import Model
-from vae_lightning.models.blockwise import trace_in_blocks
+from vae_lightning.models.chunked import chunked_trace
 from vae_lightning.utils.random_state import fixed_noise, reseed
 
 BOUNDS = ("nll", "elbo", "rate", "distortion")
 
-# Posterior samples drawn at once: memory does not grow with K. A part of the protocol and not an
-# option, since so many are taken from an image's stream of noise at a time.
+# Posterior samples drawn at once, so that memory does not grow with K. It is no option, because the
+# samples that a seed gives depend on it.
 _DRAWN = 5000
 
 
 @torch.no_grad()
 def bounds_of(model: Model, image: Tensor, num_samples: int, label: Tensor | None = None) -> Tensor:
-    r"""Bounds on the evidence of one image, from K samples of torch's generator.
+    r"""Bounds on the evidence of one image, with K samples from torch's own generator.
 
     .. math:: -\log p(x) \le -\mathbb{E} \Big[ \log \frac{1}{K} \sum_{k=1}^K
               \frac{p(x, z_k)}{q(z_k|x)} \Big], \quad z_k \sim q(z|x)
@@ -28,19 +28,20 @@ def bounds_of(model: Model, image: Tensor, num_samples: int, label: Tensor | Non
         model: in evaluation mode.
         image: (1, C, H, W), in [0, 1].
         num_samples: K.
-        label: of the image, (1,), for a model that needs one.
+        label: of the image, (1,), for a conditional model.
 
     Shape:
-        returns (len(BOUNDS),), in nats: the importance-weighted bound `nll`, and the means over the
-        samples of elbo, rate and distortion.
+        returns (len(BOUNDS),), in nats: the importance-weighted bound `nll`, and elbo, rate and
+        distortion averaged over the samples.
 
     References:
-        Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
+        Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016,
+        https://arxiv.org/abs/1509.00519.
     """
     log_total = torch.full((), -math.inf, dtype=torch.float64, device=image.device)
     sums = torch.zeros(3, dtype=torch.float64, device=image.device)
     for start in range(0, num_samples, _DRAWN):
-        trace = trace_in_blocks(model, image, min(_DRAWN, num_samples - start), label)
+        trace = chunked_trace(model, image, min(_DRAWN, num_samples - start), label)
         log_total = torch.logaddexp(log_total, trace.log_weight.double().logsumexp(0).squeeze())
         terms = torch.stack([trace.elbo, trace.rate, trace.distortion])  # (3, K, 1)
         sums += terms.sum((1, 2), dtype=torch.float64)
@@ -49,13 +50,13 @@ def bounds_of(model: Model, image: Tensor, num_samples: int, label: Tensor | Non
 
 
 class ImageBounds(Metric):
-    """The bounds of each image of a split, and their means over the images.
+    """The bounds of each image of a split.
 
-    Each image has a stream of noise of its own, so the numbers are the same however the images are
-    spread over batches and processes.
+    Each image has its own random stream, so the bounds do not depend on how images are distributed
+    over batches and processes.
 
     Args:
-        num_samples: K, posterior samples for each image.
+        num_samples: K, posterior samples of each image.
         seed: of the noise.
     """
 
@@ -75,19 +76,19 @@ class ImageBounds(Metric):
     def update(
         self, model: Model, images: Tensor, indices: Tensor, labels: Tensor | None = None
     ) -> None:
-        """Take in images.
+        """Add images.
 
         Args:
             model: in evaluation mode.
             images: (B, C, H, W), in [0, 1].
-            indices: where each stands in its split, (B,).
-            labels: int64 (B,), for a model that needs them.
+            indices: of the images in their split, (B,).
+            labels: int64 (B,), for a conditional model.
         """
         rows = []
         with fixed_noise(0, images.device):
-            for place, index in enumerate(indices.tolist()):
+            for row, index in enumerate(indices.tolist()):
                 reseed(self.seed * 1_000_003 + index, images.device)
-                chosen = slice(place, place + 1)
+                chosen = slice(row, row + 1)
                 label = None if labels is None else labels[chosen]
                 rows.append(bounds_of(model, images[chosen], self.num_samples, label))
         self.indices.append(indices.to(images.device))

@@ -1,4 +1,4 @@
-"""How well labels can be read from latent variables."""
+"""Probes: classifiers of images by their latent variables."""
 
 import torch
 from torch import Tensor
@@ -10,24 +10,24 @@ NEIGHBORS = 5
 def probe_accuracy(
     train_means: Tensor, train_labels: Tensor, test_means: Tensor, test_labels: Tensor
 ) -> dict[str, float]:
-    """How well labels can be read from posterior means: by the nearest neighbours, and linearly.
+    """Accuracy of a nearest-neighbour and of a linear classifier of posterior means.
 
     The linear probe is a logistic regression on standardised means.
 
     Args:
-        train_means: the posterior's mean for each image that the probes learn from.
-        train_labels: of those images.
-        test_means: the posterior's mean for each image that the probes are asked for.
-        test_labels: of those images.
+        train_means: of the images that the classifiers are fitted to, as from `latent_means`.
+        train_labels: of these images.
+        test_means: of the images that they are tested on.
+        test_labels: of these images.
 
     Shape:
         means: (N, D), (M, D); labels: (N,), (M,).
 
     Returns:
-        Fractions of the test images, in [0, 1]: `knn_accuracy` (majority of 5 neighbours, Euclidean
-        distance), `linear_probe_accuracy`.
+        Fractions of the test images that are classified correctly: `knn_accuracy` (majority of 5
+        neighbours, Euclidean distance), `linear_probe_accuracy`.
     """
-    # Imported where they are used: they cost a second.
+    # Importing them takes a second.
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline

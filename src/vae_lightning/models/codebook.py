@@ -1,4 +1,4 @@
-"""The codes of a quantised model, and how they follow the encoder."""
+"""The codebook of a vector-quantised model."""
 
 import torch
 from torch import Tensor, nn
@@ -8,21 +8,22 @@ from vae_lightning.utils.checks import at_least
 
 
 class Codebook(nn.Module):
-    r"""Vectors that stand for those near them: running averages of what was assigned to them.
+    r"""Codes: vectors that are running averages of the encoder's vectors assigned to them.
 
     .. math:: N_i \leftarrow \gamma N_i + (1 - \gamma)\, n_i, \quad
               m_i \leftarrow \gamma m_i + (1 - \gamma) \sum_{v \to i} v, \quad
               e_i = m_i / N_i
 
-    with n_i the number of vectors v of a batch whose nearest code is i. A code that gets too few is
-    put onto a random vector of the batch, as are all codes at the first. With several processes it
-    follows the vectors of the first, whose buffers the others get.
+    where n_i is the number of vectors v of a batch whose nearest code is i. A code that is assigned
+    too few restarts at a random vector of the batch, as all codes do at the first batch. With
+    several processes, the codes follow the vectors of the first one, which broadcasts its buffers.
 
     Args:
         num_codes: how many codes.
         code_dim: E, length of a vector.
         decay: gamma.
-        restart_below: codes that get less than this fraction of an equal share begin anew.
+        restart_below: codes that are assigned less than this fraction of an equal share of the
+            vectors restart.
 
     Shape:
         vectors (N, E).
@@ -30,9 +31,20 @@ class Codebook(nn.Module):
     Raises:
         ValueError: a number of codes or a length below 1, a decay or a fraction not in [0, 1).
 
+    Example:
+        >>> codebook = Codebook(num_codes=64, code_dim=16, decay=0.99, restart_below=0.03)
+        >>> vectors = torch.randn(100, 16)
+        >>> codebook.restart(vectors)
+        >>> assigned = codebook.nearest(vectors)
+        >>> codebook.follow(vectors, assigned)
+        >>> codebook.codes[assigned].shape
+        torch.Size([100, 16])
+
     References:
-        Van den Oord, Vinyals and Kavukcuoglu, "Neural Discrete Representation Learning", 2017.
-        Dhariwal et al., "Jukebox: A Generative Model for Music", 2020 (random restarts).
+        Van den Oord, Vinyals and Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+        https://arxiv.org/abs/1711.00937.
+        Dhariwal et al., "Jukebox: A Generative Model for Music", 2020 (random restarts),
+        https://arxiv.org/abs/2005.00341.
     """
 
     codes: Tensor
@@ -53,32 +65,32 @@ class Codebook(nn.Module):
         self.register_buffer("sums", torch.zeros(num_codes, code_dim))
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """The code that is nearest to each vector, int64 (N,)."""
-        # The squared distance, less the vector's own length.
+        """The index of the code nearest to each vector, int64 (N,)."""
+        # The squared distance without |v|^2, which is the same for all codes.
         lengths = self.codes.square().sum(1)
         return torch.addmm(lengths, vectors, self.codes.T, alpha=-2).argmin(1)
 
     @torch.no_grad()
     def restart(self, vectors: Tensor) -> None:
-        """Put codes that are not in use onto some of the vectors."""
-        # Just above too few: gone soon where it is of no use, and quick to follow where it is.
-        share = 2 * self.restart_below * len(vectors) / len(self.codes)
-        # No more than none at all is what every code has at the first batch.
+        """Move the unused codes to random vectors."""
+        # A low count: the code restarts soon if it stays unused, and follows fast if it does not.
+        count = 2 * self.restart_below * len(vectors) / len(self.codes)
+        # At the first batch all counts are 0, so "<=" makes every code unused.
         unused = self.counts <= self.restart_below * self.counts.mean()
-        places = torch.randint(len(vectors), (len(self.codes),), device=vectors.device)
-        chosen = vectors[places].to(self.codes.dtype)
-        self.counts.masked_fill_(unused, share)
+        indices = torch.randint(len(vectors), (len(self.codes),), device=vectors.device)
+        chosen = vectors[indices].to(self.codes.dtype)
+        self.counts.masked_fill_(unused, count)
         self.codes.copy_(torch.where(unused[:, None], chosen, self.codes))
-        self.sums.copy_(torch.where(unused[:, None], share * chosen, self.sums))
+        self.sums.copy_(torch.where(unused[:, None], count * chosen, self.sums))
 
     @torch.no_grad()
     def follow(self, vectors: Tensor, assigned: Tensor) -> None:
-        """Move the codes towards the vectors that were assigned to them, by int64 (N,)."""
+        """Update the running averages with vectors (N, E) assigned to codes, int64 (N,)."""
         members = F.one_hot(assigned, len(self.codes)).to(self.sums.dtype)  # (N, num_codes)
         total = torch.matmul(members.T, vectors.to(self.sums.dtype)).to(self.sums.dtype)
         self.counts.lerp_(members.sum(0), 1 - self.decay)
         self.sums.lerp_(total, 1 - self.decay)
-        # A code without any stays where it is, up to rounding, and must not divide by zero.
+        # A code without vectors keeps its average up to rounding, and must not divide by zero.
         tiny = torch.finfo(self.counts.dtype).tiny
         moved = self.sums / self.counts.clamp_min(tiny)[:, None]
         self.codes.copy_(torch.where(self.counts[:, None] > tiny, moved, self.codes))

@@ -1,4 +1,4 @@
-"""How the weights of a model begin."""
+"""Initial weights of a model."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -11,13 +11,18 @@ _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 def initialize(model: nn.Module, initialization: Initialization) -> None:
-    """Draw the weights of linear layers and convolutions anew.
+    """Initialise the linear layers and convolutions of a model in place.
 
     Args:
-        model: whose layers they are.
-        initialization: `torch` keeps what torch does; `glorot_uniform` draws weights after
-            Glorot and Bengio (2010), `he_normal` after He et al. (2015), and both set biases
-            to zero.
+        model: the model.
+        initialization: `torch` keeps torch's own initial values; `glorot_uniform` draws weights as
+            Glorot and Bengio (2010) do, `he_normal` as He et al. (2015) do, and both set biases to
+            zero.
+
+    References:
+        Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+        networks", 2010.
+        He et al., "Delving Deep into Rectifiers", 2015, https://arxiv.org/abs/1502.01852.
     """
     if initialization == "torch":
         return
@@ -26,7 +31,7 @@ def initialize(model: nn.Module, initialization: Initialization) -> None:
         "he_normal": nn.init.kaiming_normal_,
     }
     for part in model.modules():
-        # Not of derived classes: the steps of a flow begin near the identity.
+        # Not derived classes: those of a flow start near the identity.
         if isinstance(part, _LAYERS) and type(part) in _LAYERS:
             draw[initialization](part.weight)
             if part.bias is not None:

@@ -1,23 +1,131 @@
-"""What every model can do, whatever it is composed of."""
+"""The base class of all models."""
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.distributions import Distribution
 
+from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.point_mass import PointMass
-from vae_lightning.distributions.spaces import Interpolation, between
-from vae_lightning.models.latent_variable import LatentVariableModel
+from vae_lightning.distributions.spaces import Interpolation, Space, between
+from vae_lightning.models.checks import check_classes, check_images, check_labels, check_sizes
+from vae_lightning.models.conditioning import between_labels, label_embedding
+from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.random_state import noise_of
 
-# Decoded at once where many samples are asked for: memory does not grow with them.
+# Images that `log_likelihood` decodes at once, so that memory does not grow with its samples.
 _DECODED = 10_000
 
 
-class Model(LatentVariableModel):
-    """A generative model of images: draws, reconstructs, interpolates and scores them."""
+class Model(nn.Module, ABC):
+    """The base class of all models: p(x) of images, or p(x|y) with classes, and an encoder.
+
+    Args:
+        image_shape: (C, H, W).
+        num_classes: how many classes the model is conditional on; None without labels.
+
+    Attributes:
+        decoder: the network from latents to features.
+        likelihood: the head from these features to p(x|z).
+        latent_space: the space of the latents.
+        label_picture: a learned image for each class; None without classes.
+
+    Raises:
+        ValueError: an image shape that is not three sizes of at least 1, or no classes.
+    """
+
+    decoder: nn.Module
+    likelihood: Likelihood
+    latent_space: Space
+
+    def __init__(self, image_shape: Sequence[int], num_classes: int | None) -> None:
+        super().__init__()
+        check_sizes(image_shape, num_classes)
+        self.image_shape = tuple(image_shape)
+        self.num_classes = num_classes
+        self.label_picture = label_embedding(image_shape, num_classes)
+
+    @abstractmethod
+    def forward(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
+        """Encode images, draw `num_samples` reparameterised latents (K) of each, and decode them.
+
+        Shape:
+            x (B, C, H, W) in [0, 1]; labels int64 (B,), required by a model with classes.
+        """
+
+    @abstractmethod
+    def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
+        """Encode images and draw latents, as `forward` does, without decoding them.
+
+        Shape:
+            as for `forward`; returns the layers, the one nearest to the image first.
+        """
+
+    @abstractmethod
+    def predict(self, latents: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
+        """Decode samples of all stochastic layers, as in `Latent.z`: p(x|z) of each.
+
+        Shape:
+            latents (K, B, *event) of each layer; labels int64 (B,); returns batch shape (K, B).
+        """
+
+    @abstractmethod
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
+        """Infer q(z|x), or q(z|x, y); of several layers, of the one that is inferred first.
+
+        Shape:
+            x (B, C, H, W) in [0, 1]; labels int64 (B,); returns batch shape (B,).
+        """
+
+    @abstractmethod
+    def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The means of the posterior: all layers concatenated, maps flattened.
+
+        On a sphere they are mean directions; a layer that depends on others is given their means.
+
+        Shape:
+            x (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B, D).
+        """
+
+    @abstractmethod
+    def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:
+        """Draw latents from the prior, (num_images, D), in the form of `latent_means`.
+
+        Args:
+            num_images: how many.
+            temperature: below 1, from a narrower distribution; see `distributions.temperature`.
+
+        Raises:
+            ValueError: a temperature other than 1, for a prior that has none.
+        """
+
+    @abstractmethod
+    def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean of p(x|z), or p(x|z, y).
+
+        Shape:
+            latents (N, D), in the form of `latent_means`; labels int64 (N,), or weights of all
+            classes, (N, num_classes); returns (N, C, H, W).
+        """
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next(self.parameters()).device
+
+    def check_labels(self, labels: Tensor) -> None:
+        """Raise a ValueError unless every label is one of the model's classes."""
+        check_classes(labels, self.num_classes)
+
+    def each_class_in_turn(self, count: int, device: torch.device) -> Tensor | None:
+        """Default labels, 0, 1, ... and again from 0: int64 (count,); None without classes."""
+        if self.num_classes is None:
+            return None
+        return torch.arange(count, device=device) % self.num_classes
 
     @torch.no_grad()
     def sample(
@@ -32,38 +140,36 @@ class Model(LatentVariableModel):
 
         Args:
             num_images: how many.
-            labels: the class of each, by default each in turn; a model without classes needs none.
+            labels: the class of each, int64 (num_images,); by default each class in turn.
             temperature: as for `sample_latents`.
             generator: of the noise, on any device; None draws from torch's own.
 
         Shape:
-            labels int64 (num_images,); returns (num_images, C, H, W).
+            returns (num_images, C, H, W).
 
         Raises:
-            ValueError: no images, a label of no class, or a temperature that the prior does not
-                know.
+            ValueError: no images, labels that do not fit, or a temperature that the prior lacks.
         """
         at_least("num_images", num_images, 1)
-        device = self.device
-        with noise_of(generator, device):
+        with noise_of(generator, self.device):
             latents = self.sample_latents(num_images, temperature)
         if labels is None:
-            labels = self.each_class_in_turn(num_images, device)
+            labels = self.each_class_in_turn(num_images, self.device)
         else:
-            self.check_labelled(labels, num_images)
+            check_labels(labels, num_images, self.num_classes)
         return self.mean_images(latents, labels)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Encode, and decode the centre of the posterior.
+        """Encode images and decode the means of the posterior.
 
         Shape:
             x (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B, C, H, W).
 
         Raises:
-            ValueError: what is not images of this model, or not a class for each.
+            ValueError: images or labels that do not fit the model.
         """
-        self.check_images(x, labels)
+        self._check(x, labels)
         return self.mean_images(self.latent_means(x, labels), labels)
 
     @torch.no_grad()
@@ -77,14 +183,12 @@ class Model(LatentVariableModel):
         labels_a: Tensor | None = None,
         labels_b: Tensor | None = None,
     ) -> Tensor:
-        """Images on the way from some to others: their latents, and where there are any labels.
-
-        The first and the last are the reconstructions of the two.
+        """Interpolate between images, in their latents and their labels.
 
         Args:
-            a: images.
-            b: as many others.
-            steps: images on the way, both ends included.
+            a: images; their reconstructions are the first step.
+            b: as many others; the last step.
+            steps: how many, both ends included.
             path: `linear` or `spherical`; None takes the one that stays in the latent space.
             labels_a: the classes of `a`, for a conditional model.
             labels_b: those of `b`.
@@ -93,12 +197,12 @@ class Model(LatentVariableModel):
             a, b (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B, steps, C, H, W).
 
         Raises:
-            ValueError: fewer than two steps, a path that leaves the latent space, or what is not
-                images of this model, or not a class for each.
+            ValueError: fewer than two steps, a path that leaves the latent space, or images or
+                labels that do not fit the model or each other.
         """
         at_least("steps", steps, 2)
-        self.check_images(a, labels_a)
-        self.check_images(b, labels_b)
+        self._check(a, labels_a)
+        self._check(b, labels_b)
         if len(a) != len(b):
             raise ValueError(f"{len(a)} images cannot be paired with {len(b)}: give as many")
         return self.images_between(
@@ -115,36 +219,26 @@ class Model(LatentVariableModel):
         self,
         a: Tensor,
         b: Tensor,
-        shares: Tensor,
+        t: Tensor,
         *,
         path: Interpolation | None = None,
         labels_a: Tensor | None = None,
         labels_b: Tensor | None = None,
     ) -> Tensor:
-        """The pictures of points on the way from some latents to others.
-
-        Args:
-            a: latents, in the form of `latent_means`.
-            b: as many others.
-            shares: how far each point is on the way: 0 is `a` and 1 is `b`.
-            path: as for `interpolate`.
-            labels_a: the classes of `a`, for a conditional model; they are mixed in these shares.
-            labels_b: those of `b`.
+        """Interpolate between latents; as `interpolate`, at fractions t of the path.
 
         Shape:
-            a, b (B, D); shares (T,); labels int64 (B,); returns (B, T, C, H, W).
+            a, b (B, D), in the form of `latent_means`; t (T,); labels int64 (B,); returns
+            (B, T, C, H, W).
 
         Raises:
             ValueError: a path that leaves the latent space.
         """
-        latents = between(a, b, shares, self.latent_space, path)  # (B, T, D)
-        mixed = None
+        latents = between(a, b, t, self.latent_space, path)  # (B, T, D)
+        labels = None
         if self.num_classes is not None and labels_a is not None and labels_b is not None:
-            one, other = (
-                F.one_hot(labels, self.num_classes).to(a.dtype) for labels in (labels_a, labels_b)
-            )
-            mixed = torch.lerp(one[:, None], other[:, None], shares[:, None]).flatten(0, 1)
-        return self.mean_images(latents.flatten(0, 1), mixed).unflatten(0, (len(a), len(shares)))
+            labels = between_labels(labels_a, labels_b, t, self.num_classes).flatten(0, 1)
+        return self.mean_images(latents.flatten(0, 1), labels).unflatten(0, (len(a), len(t)))
 
     @torch.no_grad()
     def log_likelihood(
@@ -162,7 +256,7 @@ class Model(LatentVariableModel):
 
         Args:
             x: images.
-            num_samples: K; more are tighter.
+            num_samples: K; the bound tightens with it.
             labels: their classes, for a conditional model.
             generator: of the noise, on any device; None draws from torch's own.
 
@@ -170,20 +264,24 @@ class Model(LatentVariableModel):
             x (B, C, H, W) in [0, 1]; labels int64 (B,); returns float64 (B,).
 
         Raises:
-            ValueError: no samples, what is not images of this model, or not a class for each, or a
-                deterministic posterior, which gives no bound.
+            ValueError: no samples, images or labels that do not fit, or a deterministic posterior.
 
         References:
-            Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
+            Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016,
+            https://arxiv.org/abs/1509.00519.
         """
         at_least("num_samples", num_samples, 1)
-        self.check_images(x, labels)
-        block = max(1, _DECODED // len(x))
+        self._check(x, labels)
+        chunk = max(1, _DECODED // len(x))
         total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         with noise_of(generator, self.device):
-            for start in range(0, num_samples, block):
-                trace = self(x, min(block, num_samples - start), labels)
+            for start in range(0, num_samples, chunk):
+                trace = self(x, min(chunk, num_samples - start), labels)
                 if any(isinstance(latent.posterior, PointMass) for latent in trace.latents):
                     raise ValueError("a deterministic posterior gives no bound on log p(x)")
                 total = torch.logaddexp(total, trace.log_weight.double().logsumexp(0))  # (B,)
         return total - math.log(num_samples)
+
+    def _check(self, x: Tensor, labels: Tensor | None) -> None:
+        check_images(x, self.image_shape, next(self.parameters()).dtype)
+        check_labels(labels, len(x), self.num_classes)

@@ -1,7 +1,7 @@
-"""What one pass through a model produced: the only thing that objectives and metrics see.
+"""The result of one pass of a batch through a model, which objectives and metrics read.
 
-Shapes: K posterior samples, B images. Everything is in nats per image; nothing is averaged.
-A quantity is computed when it is first read, so an objective pays only for what it uses.
+Shapes: K posterior samples, B images. Every quantity is in nats per image, is not averaged, and is
+computed when it is first read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ class Latent:
     Attributes:
         z: samples of the posterior, (K, B, *event).
         posterior: q(z|x), batch shape (B,).
-        prior: p(z), batch shape () or (B,). Both have batch shape (K, B) where they depend on the
-            samples of another layer.
-        drawn_log_q: log-density of the samples, (K, B), where it came with them.
+        prior: p(z), batch shape () or (B,). A posterior or a prior that depends on the samples of
+            another layer has batch shape (K, B).
+        drawn_log_q: log-density of the samples, (K, B), if it was computed when they were drawn.
     """
 
     z: Tensor
@@ -33,7 +33,7 @@ class Latent:
 
     @property
     def mean(self) -> Tensor:
-        """The posterior's mean for each image, (B, *event); over all samples of other layers."""
+        """The posterior's mean for each image, (B, *event), averaged over other layers' samples."""
         mean = self.posterior.mean
         return mean.mean(0) if len(self.posterior.batch_shape) == 2 else mean
 
@@ -49,9 +49,9 @@ class Latent:
 
     @cached_property
     def rate(self) -> Tensor:
-        """KL to the prior, (K, B): in closed form where torch has it, else log q - log p.
+        """KL to the prior, (K, B): in closed form if torch has one, otherwise log q - log p.
 
-        The closed form is the same for every sample; the other is an unbiased estimate.
+        The closed form is the same for every sample; log q - log p is an unbiased estimate.
         """
         known = divergence.closed_form(self.posterior, self.prior)
         if known is None:
@@ -67,7 +67,7 @@ class Trace:
         x: the images, (B, C, H, W), in [0, 1].
         latents: one or more stochastic layers.
         likelihood: p(x|z), batch shape (K, B), event shape (C, H, W).
-        auxiliary: further losses of the model, by name, each (B,).
+        auxiliary: auxiliary losses of the model, by name, each (B,).
     """
 
     x: Tensor
@@ -87,7 +87,7 @@ class Trace:
 
     @cached_property
     def rate(self) -> Tensor:
-        """Sum of the latents' rates, (K, B); never scaled."""
+        """Sum of the layers' rates, (K, B); never scaled by an objective."""
         total = self.latents[0].rate
         for latent in self.latents[1:]:
             total = total + latent.rate
@@ -95,7 +95,7 @@ class Trace:
 
     @cached_property
     def log_weight(self) -> Tensor:
-        """Log p(x, z) - log q(z|x), (K, B): the log importance weights."""
+        """Log importance weights, log p(x, z) - log q(z|x), (K, B)."""
         total = self.log_likelihood
         for latent in self.latents:
             total = total + (latent.log_p - latent.log_q)
@@ -103,5 +103,5 @@ class Trace:
 
     @cached_property
     def elbo(self) -> Tensor:
-        """Evidence lower bound, (K, B): log-likelihood minus rate; to be maximised."""
+        """Evidence lower bound, (K, B): log-likelihood minus rate."""
         return self.log_likelihood - self.rate

@@ -1,4 +1,4 @@
-"""The VQ-VAE, with the prior over its codes."""
+"""The vector-quantised autoencoder (VQ-VAE)."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,16 +17,16 @@ from vae_lightning.utils.checks import at_least
 
 
 class VectorQuantized(Model):
-    r"""An autoencoder whose latents are a map of codes, each a vector out of one codebook.
+    r"""The vector-quantised autoencoder, or VQ-VAE: its latents are a map of discrete codes.
 
     .. math:: c_i = \arg\min_k \| v_i(x) - e_k \|, \quad
               \log p(x) \ge \log p(x|c) + \log p(c)
 
-    with v(x) the encoder's vectors. The posterior is a point mass at c, so the rate is -log p(c):
-    the nats that the codes cost under the prior. No gradient passes through a code, so the rate
-    trains the prior and nothing else, and both stages of the paper are one run. The decoder's
-    gradient goes straight through to the encoder's vectors, which the auxiliary loss `commitment`
-    holds at their codes,
+    where v(x) are the encoder's vectors and e the codebook. The posterior is a point mass at c, so
+    the rate is -log p(c), the cost of the codes under the prior in nats. No gradient passes through
+    a code, so the rate trains the prior only, and one run does both stages of the paper. The
+    decoder's gradient goes straight through to the encoder's vectors. An auxiliary loss,
+    `commitment`, keeps these near their codes:
 
     .. math:: \beta \sum_i \| v_i(x) - \mathrm{sg}[e_{c_i}] \|^2
 
@@ -35,19 +35,42 @@ class VectorQuantized(Model):
         num_codes: how many codes.
         code_dim: E, length of a code's vector.
         commitment: beta.
-        decay: of the running averages that the codes are.
-        restart_below: codes that get less than this fraction of an equal share begin anew.
-        encoder: makes the network from images to maps, from `image_shape`.
-        prior: makes p(c), from `num_codes` and `map_size`.
-        decoder: makes the network from maps of vectors to features, from `latent_dim`, a shape.
-        likelihood: makes the head to p(x|c), from `in_features` and `image_shape`.
+        decay: of the running averages that define the codes.
+        restart_below: codes that are assigned less than this fraction of an equal share of the
+            vectors restart.
+        encoder: given `image_shape`, makes the network from images to maps.
+        prior: given `num_codes` and `map_size`, makes p(c).
+        decoder: given `latent_dim`, (E, h, w), makes the network from maps of vectors to features.
+        likelihood: given `in_features` and `image_shape`, makes the head from features to p(x|c).
 
     Raises:
-        ValueError: an encoder that gives no maps, a number out of range, or an image shape that is
-            not three sizes of at least 1.
+        ValueError: an encoder that returns no maps, a number out of range, or an image shape that
+            is not three sizes of at least 1.
+
+    Example:
+        >>> from functools import partial
+        >>> from vae_lightning.distributions.likelihoods.bernoulli import Bernoulli
+        >>> from vae_lightning.networks.conv import ConvDecoder, ConvEncoder
+        >>> maps = {"channels": [32, 64], "activation": "relu"}
+        >>> model = VectorQuantized(
+        ...     image_shape=(1, 28, 28),
+        ...     num_codes=64,
+        ...     code_dim=16,
+        ...     commitment=0.25,
+        ...     decay=0.99,
+        ...     restart_below=0.03,
+        ...     encoder=partial(ConvEncoder, input_range=(0, 1), **maps),
+        ...     prior=partial(CodePrior, width=64, heads=4, layers=2),
+        ...     decoder=partial(ConvDecoder, image_shape=(1, 28, 28), **maps),
+        ...     likelihood=partial(Bernoulli, start_at_mean=False),
+        ... )
+        >>> trace = model(torch.rand(8, 1, 28, 28), num_samples=1)
+        >>> trace.latents[0].z.shape, trace.auxiliary["commitment"].shape
+        (torch.Size([1, 8, 7, 7]), torch.Size([8]))
 
     References:
-        Van den Oord, Vinyals and Kavukcuoglu, "Neural Discrete Representation Learning", 2017.
+        Van den Oord, Vinyals and Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+        https://arxiv.org/abs/1711.00937.
     """
 
     def __init__(
@@ -71,7 +94,7 @@ class VectorQuantized(Model):
         network = encoder(image_shape=self.image_shape)
         if not isinstance(network, MapEncoder):
             raise ValueError(
-                f"{type(network).__name__} gives no maps to quantise: "
+                f"{type(network).__name__} returns no maps to quantise: "
                 "choose model/encoder=conv or model/encoder=resnet"
             )
         self.encoder = network
@@ -83,40 +106,17 @@ class VectorQuantized(Model):
             in_features=self.decoder.out_features, image_shape=self.image_shape
         )
 
-    def encode(self, x: Tensor, labels: Tensor | None = None) -> CodeMaps:
-        """Infer the codes of images.
-
-        Shape:
-            x (B, C, H, W) in [0, 1]; returns batch shape (B,), event shape (h, w).
-        """
-        return self._quantise(self._vectors(x))
-
-    def decode(self, vectors: Tensor) -> Distribution:
-        """Predict p(x|c); its `mean` is the picture to show.
-
-        Shape:
-            vectors (..., E, h, w); returns batch shape (...), event shape (C, H, W).
-        """
-        return self.likelihood(self.decoder(vectors))
-
-    def vectors_of(self, codes: Tensor) -> Tensor:
-        """Look codes up.
-
-        Shape:
-            codes int64 (..., h, w); returns (..., E, h, w).
-        """
-        return self.codebook.codes[codes].movedim(-1, -3)
-
     def forward(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
         vectors = self._vectors(x)
         flat = _flat(vectors).detach()
         if self.training:
             self.codebook.restart(flat)
         posterior = self._quantise(vectors)
-        held = self.vectors_of(posterior.codes)
+        # Looked up before the codes move.
+        codes = self.vectors_of(posterior.codes)
         if self.training:
             self.codebook.follow(flat, posterior.codes.flatten())
-        distance = (vectors - held).square().sum((1, 2, 3))  # (B,)
+        distance = (vectors - codes).square().sum((1, 2, 3))  # (B,)
         return Trace(
             x=x,
             latents=self._latents(posterior, num_samples),
@@ -124,12 +124,36 @@ class VectorQuantized(Model):
             auxiliary={"commitment": self.commitment * distance},
         )
 
+    def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
+        return self._latents(self.encode(x), num_samples)
+
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> CodeMaps:
+        """Infer the codes of images, and their vectors.
+
+        Shape:
+            x (B, C, H, W) in [0, 1]; returns batch shape (B,), event shape (h, w).
+        """
+        return self._quantise(self._vectors(x))
+
+    def decode(self, vectors: Tensor) -> Distribution:
+        """Predict p(x|c).
+
+        Shape:
+            vectors (..., E, h, w); returns batch shape (...), event shape (C, H, W).
+        """
+        return self.likelihood(self.decoder(vectors))
+
+    def vectors_of(self, codes: Tensor) -> Tensor:
+        """Look up the vectors of codes.
+
+        Shape:
+            codes int64 (..., h, w); returns (..., E, h, w).
+        """
+        return self.codebook.codes[codes].movedim(-1, -3)
+
     def predict(self, latents: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
         (codes,) = latents  # (K, B, h, w)
         return self._decoded_once(self.vectors_of(codes[0]), len(codes))
-
-    def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
-        return self._latents(self.encode(x), num_samples)
 
     @torch.no_grad()
     def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -146,18 +170,18 @@ class VectorQuantized(Model):
         return self.decode(latents.unflatten(1, size)).mean
 
     def _vectors(self, x: Tensor) -> Tensor:
-        """What the encoder would have for codes, (B, E, h, w)."""
+        """The encoder's vectors, (B, E, h, w)."""
         return self.project(self.encoder(x).unflatten(1, self.encoder.map_shape))
 
     def _decoded_once(self, vectors: Tensor, num_samples: int) -> Distribution:
-        """p(x|c) of K samples that are all the same, from (B, E, h, w)."""
+        """p(x|c) of K identical samples, from vectors (B, E, h, w)."""
         features = self.decoder(vectors)
         return self.likelihood(features.expand(num_samples, *features.shape))
 
     def _quantise(self, vectors: Tensor) -> CodeMaps:
         codes = self.codebook.nearest(_flat(vectors).detach())
         codes = codes.unflatten(0, (vectors.shape[0], *vectors.shape[2:]))
-        # The codes' vectors, with the gradient of the encoder's: exactly, not up to rounding.
+        # `vectors + (codes - vectors).detach()` would be the codes up to rounding only.
         straight = _StraightThrough.apply(vectors, self.vectors_of(codes))
         return CodeMaps(codes, straight)
 
@@ -168,11 +192,11 @@ class VectorQuantized(Model):
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Gives the second, and its gradient to the first."""
+    """Returns the codes' vectors, and passes their gradient to the encoder's."""
 
     @staticmethod
-    def forward(ctx: object, taken: Tensor, given: Tensor) -> Tensor:
-        return given.clone()
+    def forward(ctx: object, vectors: Tensor, codes: Tensor) -> Tensor:
+        return codes.clone()
 
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
@@ -180,5 +204,5 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def _flat(vectors: Tensor) -> Tensor:
-    """All vectors of all places, (B*h*w, E), of (B, E, h, w)."""
+    """Maps of vectors (B, E, h, w) as rows, (B*h*w, E)."""
     return vectors.movedim(1, -1).flatten(0, -2)

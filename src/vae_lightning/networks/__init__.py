@@ -1,4 +1,4 @@
-"""Networks between images, features and latents; the distributions' heads are not part of them."""
+"""Encoders, from images to features, and decoders, from latents to features."""
 
 from vae_lightning.networks.mlp import MLPDecoder, MLPEncoder
 

@@ -11,29 +11,45 @@ from vae_lightning.networks.maps import MapDecoder, MapEncoder, Size, from_laten
 
 
 def halving(fan_in: int) -> partial[nn.Conv2d]:
-    """Makes, from its width, a convolution to maps of half the size, odd sizes rounded up."""
+    """A factory, given the width, of a convolution that halves maps, odd sizes rounded up."""
     return partial(nn.Conv2d, fan_in, kernel_size=3, stride=2, padding=1)
 
 
 def doubling(fan_in: int, size: Size) -> partial[nn.ConvTranspose2d]:
-    """Makes, from its width, a transposed convolution to maps of a size, from `halving`'s."""
-    # A kernel of 4 doubles a size and counts each place as often; one of 3 gives one place less.
+    """A factory, given the width, of a transposed convolution that undoes `halving`.
+
+    Args:
+        fan_in: width of its input.
+        size: (h, w) of its output.
+    """
+    # A kernel of 4 doubles a size; one of 3 gives one less, for odd sizes.
     kernel = (4 - size[0] % 2, 4 - size[1] % 2)
     return partial(nn.ConvTranspose2d, fan_in, kernel_size=kernel, stride=2, padding=1)
 
 
 class ConvEncoder(MapEncoder):
-    """Convolutions from an image to maps of half the size, and half of that.
+    """Strided convolutions, each of which halves the height and the width.
 
     Args:
         image_shape: (C, H, W).
-        channels: of the maps after each halving, from the image inwards.
+        channels: width of the maps after each halving, in order.
         activation: name of the function after each convolution, or `gated`.
-        input_range: what the pixels, in [0, 1], are mapped to before the first layer.
+        input_range: the range that pixels in [0, 1] are mapped to before the first layer.
+
+    Shape:
+        images (B, C, H, W) in [0, 1]; returns (B, F), maps (E, h, w) flattened.
 
     Raises:
-        ValueError: a width below 1, more halvings than the image has, or a range that is not two
+        ValueError: a width below 1, more halvings than the image allows, or a range that is not two
             different numbers.
+
+    Example:
+        >>> import torch
+        >>> encoder = ConvEncoder((1, 28, 28), [32, 64], activation="relu", input_range=(0, 1))
+        >>> encoder.map_shape
+        (64, 7, 7)
+        >>> encoder(torch.rand(8, 1, 28, 28)).shape
+        torch.Size([8, 3136])
     """
 
     def __init__(
@@ -51,18 +67,27 @@ class ConvEncoder(MapEncoder):
 
 
 class ConvDecoder(MapDecoder):
-    """Transposed convolutions from latents to maps of the image's size.
+    """Transposed convolutions, each of which doubles the height and the width.
 
     Args:
         latent_dim: D, number of latent dimensions; or (E, h, w) for latent maps.
         image_shape: (C, H, W).
-        channels: of the maps before each doubling, from the image inwards: the order of the
-            encoder. The first is also the width of the maps that the likelihood gets.
+        channels: width of the maps before each doubling, in the encoder's order: the last entry is
+            the width of the smallest maps, the first that of the output.
         activation: name of the function after each layer, or `gated`.
 
+    Shape:
+        z (..., D) or (..., E, h, w); returns (..., F, H, W).
+
     Raises:
-        ValueError: a width below 1, more doublings than the image has halvings, or latent maps of
-            another size than the smallest maps.
+        ValueError: a width below 1, more doublings than the image allows halvings, or latent maps
+            of another size than the smallest maps.
+
+    Example:
+        >>> import torch
+        >>> decoder = ConvDecoder(20, (1, 28, 28), [32, 64], activation="relu")
+        >>> decoder(torch.randn(5, 8, 20)).shape
+        torch.Size([5, 8, 32, 28, 28])
     """
 
     def __init__(

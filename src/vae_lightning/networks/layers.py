@@ -1,4 +1,4 @@
-"""What the networks are made of: activations, normalisation, and the range of the pixels."""
+"""Layers of the networks: activations, batch normalisation, and the range of the pixels."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,21 +24,26 @@ _ELEMENTWISE: dict[str, Callable[[], nn.Module]] = {
 def activated(
     linear: Callable[[int], nn.Module], width: int, activation: Activation, dim: int
 ) -> list[nn.Module]:
-    r"""A linear layer and what comes after it.
+    r"""A linear layer and its activation.
 
-    .. math:: f(h), \quad \text{or} \quad h \odot \sigma(g) \;\text{where it is gated}
+    .. math:: f(h), \quad \text{or} \quad h \odot \sigma(g) \;\text{if gated}
 
-    with h and g linear in the input, both made by one layer of twice the width.
+    where h and g are linear in the input; one layer of twice the width computes both.
 
     Args:
-        linear: makes the layer, from its width.
+        linear: given its width, makes the layer.
         width: of the result.
         activation: name of the function f, or `gated`.
-        dim: along which the layer's outputs lie.
+        dim: the dimension of the layer's outputs.
+
+    Example:
+        >>> activated(partial(nn.Linear, 5), 3, "gated", dim=-1)
+        [Linear(in_features=5, out_features=6, bias=True), GLU(dim=-1)]
 
     References:
-        Dauphin et al., "Language Modeling with Gated Convolutional Networks", 2017.
-        Tomczak and Welling, "VAE with a VampPrior", 2018.
+        Dauphin et al., "Language Modeling with Gated Convolutional Networks", 2017,
+        https://arxiv.org/abs/1612.08083.
+        Tomczak and Welling, "VAE with a VampPrior", 2018, https://arxiv.org/abs/1705.07120.
     """
     if activation == "gated":
         return [linear(2 * width), nn.GLU(dim)]
@@ -46,20 +51,20 @@ def activated(
 
 
 def elementwise(activation: Elementwise) -> nn.Module:
-    """The function by itself, for an input that something else still needs."""
+    """The function as a module that does not work in place."""
     return nn.ReLU() if activation == "relu" else _ELEMENTWISE[activation]()
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation that takes a single row, too: by the running averages.
+    """Batch normalisation that normalises a single row by the running averages.
 
-    The last batch of an epoch may be one image, whose variance is none.
+    The last batch of an epoch may be one image, which has no variance.
 
     Shape:
         (N, F); returns the same.
 
     References:
-        Ioffe and Szegedy, "Batch Normalization", 2015.
+        Ioffe and Szegedy, "Batch Normalization", 2015, https://arxiv.org/abs/1502.03167.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -71,13 +76,21 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class InputRange(nn.Module):
-    """Maps pixels from [0, 1] to another range.
+    """Maps pixels linearly from [0, 1] to another range.
 
     Args:
-        input_range: what 0 and 1 become.
+        input_range: the values that 0 and 1 are mapped to.
+
+    Shape:
+        any; returns the same.
 
     Raises:
         ValueError: not two different numbers.
+
+    Example:
+        >>> import torch
+        >>> InputRange((-1, 1))(torch.tensor([0.0, 0.25, 1.0]))
+        tensor([-1.0000, -0.5000,  1.0000])
     """
 
     def __init__(self, input_range: Sequence[float]) -> None:

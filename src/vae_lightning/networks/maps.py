@@ -1,4 +1,4 @@
-"""What encoders to feature maps and decoders from them have in common."""
+"""Base classes of encoders to feature maps and of decoders from them."""
 
 import math
 from abc import ABC
@@ -15,14 +15,18 @@ Size = tuple[int, int]
 
 
 def halved_sizes(image_shape: Sequence[int], channels: Sequence[int]) -> list[Size]:
-    """The size of the image, and of the maps after each halving; odd sizes are rounded up.
+    """The sizes of the image and of the maps after each halving; odd sizes are rounded up.
 
     Args:
         image_shape: (C, H, W).
         channels: one width for each halving.
 
     Raises:
-        ValueError: no width or one below 1, or a size that cannot be halved so often.
+        ValueError: no width, a width below 1, or more halvings than the image allows.
+
+    Example:
+        >>> halved_sizes((1, 28, 28), [32, 64, 64])
+        [(28, 28), (14, 14), (7, 7), (4, 4)]
     """
     all_at_least("channels", channels, 1)
     if not channels:
@@ -32,20 +36,20 @@ def halved_sizes(image_shape: Sequence[int], channels: Sequence[int]) -> list[Si
     for _ in channels:
         if min(sizes[-1]) == 1:
             raise ValueError(
-                f"channels={list(channels)} asks for {len(channels)} halvings, and an image of "
-                f"{height} x {width} has {len(sizes) - 1}: give as many numbers"
+                f"channels={list(channels)} has {len(channels)} halvings, but an image of "
+                f"{height} x {width} allows {len(sizes) - 1}: give at most as many numbers"
             )
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
     return sizes
 
 
 class MapEncoder(nn.Module, ABC):
-    """An encoder whose features are maps, smaller than the image, set out in a row.
+    """The base class of encoders whose features are flattened maps.
 
     Args:
-        input_range: what the pixels, in [0, 1], are mapped to before the first layer.
+        input_range: the range that pixels in [0, 1] are mapped to before the first layer.
         layers: from the mapped pixels to the maps.
-        map_shape: (E, h, w), the maps that they give.
+        map_shape: (E, h, w) of the maps.
 
     Attributes:
         map_shape: (E, h, w).
@@ -72,11 +76,11 @@ class MapEncoder(nn.Module, ABC):
 
 
 def from_latents(latent_dim: int | Sequence[int], size: Size) -> Callable[[int], nn.Module]:
-    """Makes, from its width, the layer from latents to maps of a size.
+    """A factory, given the width, of the layer from latents to maps.
 
     Args:
         latent_dim: D, number of latent dimensions; or (E, h, w) for latent maps.
-        size: (h, w).
+        size: (h, w) of the maps.
 
     Raises:
         ValueError: latent maps of another size.
@@ -88,19 +92,19 @@ def from_latents(latent_dim: int | Sequence[int], size: Size) -> Callable[[int],
     features, *latent_size = latent_dim
     if tuple(latent_size) != size:
         raise ValueError(
-            f"latent maps of {latent_size[0]} x {latent_size[1]} do not fit a decoder that begins "
-            f"at {size[0]} x {size[1]}: give encoder and decoder equally many channels"
+            f"latent maps of {latent_size[0]} x {latent_size[1]} do not fit a decoder whose "
+            f"smallest maps are {size[0]} x {size[1]}: give encoder and decoder as many channels"
         )
     return partial(nn.Conv2d, features, kernel_size=3, padding=1)
 
 
 class MapDecoder(nn.Module, ABC):
-    """A decoder from latents to maps of the image's size.
+    """The base class of decoders from latents to maps of the image's size.
 
     Args:
         latent_dim: D, number of latent dimensions; or (E, h, w) for latent maps.
-        layers: the first from latents to the smallest maps, the others from there outwards.
-        out_features: (F, H, W), the maps that they give.
+        layers: the first from latents to the smallest maps, the others from those to the output.
+        out_features: (F, H, W) of the output.
 
     Attributes:
         out_features: (F, H, W).
@@ -124,6 +128,6 @@ class MapDecoder(nn.Module, ABC):
     def forward(self, z: Tensor) -> Tensor:
         leading, latent = z.shape[: -self.latent_axes], z.shape[-self.latent_axes :]
         maps = self.first(z.reshape(-1, *latent))
-        # Transposed convolutions on a processor take half the time where channels lie innermost.
+        # Transposed convolutions take half the time on a CPU in this memory format.
         maps = self.layers(maps.contiguous(memory_format=torch.channels_last))
         return maps.reshape(*leading, *maps.shape[1:])

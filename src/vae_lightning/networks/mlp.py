@@ -14,7 +14,7 @@ from vae_lightning.utils.checks import all_at_least
 def _dense(widths: Sequence[int], activation: Activation, batch_norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
-        # The normalisation takes away any constant, and has a bias of its own.
+        # The normalisation subtracts the mean, so that a bias would cancel, and has its own.
         linear = partial(nn.Linear, fan_in, bias=not batch_norm)
         product, function = activated(linear, fan_out, activation, dim=-1)
         layers.append(product)
@@ -29,10 +29,10 @@ class MLPEncoder(nn.Module):
 
     Args:
         image_shape: (C, H, W).
-        hidden: width of each hidden layer, from the image inwards; empty for a linear encoder.
+        hidden: width of each hidden layer, in order; empty for a linear encoder.
         activation: name of the function after each hidden layer, or `gated`.
-        batch_norm: normalise what each hidden layer computes, before the function.
-        input_range: what the pixels, in [0, 1], are mapped to before the first layer.
+        batch_norm: whether each hidden layer has batch normalisation before its activation.
+        input_range: the range that pixels in [0, 1] are mapped to before the first layer.
 
     Attributes:
         out_features: F, width of the last hidden layer.
@@ -42,6 +42,14 @@ class MLPEncoder(nn.Module):
 
     Raises:
         ValueError: a width below 1, or a range that is not two different numbers.
+
+    Example:
+        >>> import torch
+        >>> encoder = MLPEncoder(
+        ...     (1, 28, 28), [400], activation="relu", batch_norm=False, input_range=(0, 1)
+        ... )
+        >>> encoder(torch.rand(8, 1, 28, 28)).shape
+        torch.Size([8, 400])
     """
 
     def __init__(
@@ -64,13 +72,13 @@ class MLPEncoder(nn.Module):
 
 
 class MLPDecoder(nn.Module):
-    """Dense layers from latents to features; the likelihood makes pixels of them.
+    """Dense layers from latents to features.
 
     Args:
         latent_dim: D, number of latent dimensions; or (E, h, w) for latent maps.
-        hidden: width of each hidden layer, from the latents outwards; empty for a linear decoder.
+        hidden: width of each hidden layer, in order; empty for a linear decoder.
         activation: name of the function after each hidden layer, or `gated`.
-        batch_norm: normalise what each hidden layer computes, before the function.
+        batch_norm: whether each hidden layer has batch normalisation before its activation.
 
     Attributes:
         out_features: F, width of the last hidden layer.
@@ -80,6 +88,12 @@ class MLPDecoder(nn.Module):
 
     Raises:
         ValueError: a width below 1.
+
+    Example:
+        >>> import torch
+        >>> decoder = MLPDecoder(20, [400], activation="relu", batch_norm=False)
+        >>> decoder(torch.randn(5, 8, 20)).shape
+        torch.Size([5, 8, 400])
     """
 
     def __init__(
@@ -99,5 +113,5 @@ class MLPDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         z = z.flatten(-self.latent_axes)
-        rows = z.reshape(-1, z.shape[-1])  # one matrix product, whatever stands in front
+        rows = z.reshape(-1, z.shape[-1])  # one matrix product
         return self.layers(rows).reshape(*z.shape[:-1], self.out_features)

@@ -1,4 +1,4 @@
-"""Many samples scored without holding all of their images."""
+"""Likelihoods of many samples, decoded in chunks so that their images need not fit in memory."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -7,18 +7,16 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lightning.models.latent_variable import LatentVariableModel
+from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Trace
 
-# Images decoded at once. Larger blocks leave the processor's caches.
-_DECODED = 500
+# Images per chunk. Larger chunks do not fit in the CPU's caches.
+_CHUNK = 500
 
 
 @torch.no_grad()
-def trace_in_blocks(
-    model: LatentVariableModel, x: Tensor, num_samples: int, labels: Tensor | None = None
-) -> Trace:
-    """As `model(x, num_samples, labels)`, of images that are decoded when they are scored.
+def chunked_trace(model: Model, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
+    """The trace of `model(x, num_samples, labels)`, with a likelihood that is decoded in chunks.
 
     Args:
         model: in evaluation mode.
@@ -30,15 +28,15 @@ def trace_in_blocks(
         x (B, C, H, W) in [0, 1]; labels int64 (B,).
     """
     latents = model.infer(x, num_samples, labels)
-    likelihood = DecodedInBlocks(model, [latent.z for latent in latents], labels)
+    likelihood = ChunkedLikelihood(model, [latent.z for latent in latents], labels)
     return Trace(x=x, latents=latents, likelihood=likelihood)
 
 
-class DecodedInBlocks(Distribution):
-    """p(x|z) of many samples, which scores images and holds none.
+class ChunkedLikelihood(Distribution):
+    """p(x|z) of many samples, decoded in chunks whenever images are scored.
 
     Args:
-        model: decodes.
+        model: decodes the samples.
         latents: K samples of each stochastic layer, (K, B, *event), as in `Latent.z`.
         labels: the classes of the B images, for a conditional model.
 
@@ -49,9 +47,7 @@ class DecodedInBlocks(Distribution):
     has_rsample = False
     arg_constraints: ClassVar = {}
 
-    def __init__(
-        self, model: LatentVariableModel, latents: Sequence[Tensor], labels: Tensor | None
-    ) -> None:
+    def __init__(self, model: Model, latents: Sequence[Tensor], labels: Tensor | None) -> None:
         self.model = model
         self.latents = latents
         self.labels = labels
@@ -60,7 +56,7 @@ class DecodedInBlocks(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of images (B, C, H, W) under each sample, (K, B)."""
-        samples = max(1, _DECODED // len(value))
-        blocks = zip(*(z.split(samples) for z in self.latents), strict=True)
-        scores = [self.model.predict(block, self.labels).log_prob(value) for block in blocks]
+        samples = max(1, _CHUNK // len(value))
+        chunks = zip(*(z.split(samples) for z in self.latents), strict=True)
+        scores = [self.model.predict(chunk, self.labels).log_prob(value) for chunk in chunks]
         return torch.cat(scores)

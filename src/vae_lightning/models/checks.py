@@ -1,0 +1,162 @@
+"""Checks of a model's inputs and of its parts."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vae_lightning.distributions.posteriors.deterministic import Deterministic
+from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
+from vae_lightning.distributions.posteriors.posterior import Posterior
+from vae_lightning.distributions.priors.prior import Prior
+from vae_lightning.distributions.spaces import check_same_space
+from vae_lightning.networks.layers import BatchNorm
+from vae_lightning.utils.checks import all_at_least
+
+
+def check_sizes(image_shape: Sequence[int], num_classes: int | None) -> None:
+    """Check the sizes that every model is built with.
+
+    Raises:
+        ValueError: `image_shape` is not three sizes of at least 1, or `num_classes` is 0.
+    """
+    all_at_least("image_shape", image_shape, 1)
+    if len(image_shape) != 3:
+        raise ValueError(f"image_shape={list(image_shape)} must be channels, height and width")
+    if num_classes == 0:
+        raise ValueError("num_classes=0: the data has no labels to condition on; use model=vae")
+
+
+def check_prior(model: nn.Module, prior: Prior, posterior: Posterior) -> None:
+    """Check that a prior fits the posterior and the networks that have been built so far.
+
+    Args:
+        model: whose networks they are.
+        prior: its prior.
+        posterior: the head whose distributions are compared with the prior.
+
+    Raises:
+        ValueError: the two are in different spaces; or the prior is made of posteriors of its own
+            images, and batch normalisation would count those as data, or the posteriors have no
+            density.
+    """
+    check_same_space(posterior.space, prior.space)
+    if prior.space is not None:
+        return
+    posterior.check_scored("a prior made of posteriors")
+    if any(isinstance(part, BatchNorm) for part in model.modules()):
+        raise ValueError(
+            "batch_norm=true would take this prior's own images for data: choose "
+            "model.encoder.batch_norm=false (and model.inner.batch_norm=false, of several "
+            "layers), or model/prior=standard_normal, mixture or flow"
+        )
+
+
+def check_layers(
+    inference: str, prior: Prior, posteriors: list[Posterior], conditionals: list[Posterior]
+) -> None:
+    """Check that the distributions of several stochastic layers fit together.
+
+    Args:
+        inference: `bottom_up` | `top_down` | `ladder`.
+        prior: of the top layer.
+        posteriors: the head to each layer's posterior.
+        conditionals: the head to each p(z_l|z_{l+1}).
+
+    Raises:
+        ValueError: latents that are not in Euclidean space; a ladder of other distributions than
+            diagonal normals; a conditional without density; or a prior made of posteriors of the
+            top layer bottom up, where these have no density.
+    """
+    heads = [*posteriors, *conditionals]
+    if inference == "ladder" and not all(type(head) is DiagonalNormal for head in heads):
+        raise ValueError(
+            "inference=ladder multiplies normal densities: choose "
+            "model/posterior=diagonal_normal, or inference=top_down or bottom_up"
+        )
+    for head in heads:
+        if head.space != "euclidean":
+            raise ValueError(
+                f"latents on a {head.space} do not fit a hierarchical model, whose layers are in "
+                "Euclidean space: choose model/posterior=diagonal_normal, or use model=vae"
+            )
+    if any(isinstance(head, Deterministic) for head in conditionals):
+        raise ValueError(
+            "a deterministic conditional has no density, so that there is no rate: choose "
+            "model/posterior@model.conditional=diagonal_normal"
+        )
+    if inference == "bottom_up" and prior.space is None:
+        raise ValueError(
+            "inference=bottom_up has no density of the top layer given an image, which this "
+            "prior is made of: choose inference=top_down or ladder, or model/prior="
+            "standard_normal, mixture or flow"
+        )
+
+
+def check_images(x: Tensor, image_shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Check that a tensor is a batch of images that a model takes.
+
+    Args:
+        x: the images.
+        image_shape: (C, H, W), of the model.
+        dtype: of the model's weights.
+
+    Raises:
+        ValueError: another shape or type, no images, or a value outside of [0, 1].
+    """
+    if x.dim() != 4 or x.shape[1:] != image_shape or len(x) == 0:
+        sizes = ", ".join(map(str, image_shape))
+        raise ValueError(f"images of shape {tuple(x.shape)}: this model takes (B, {sizes})")
+    if not x.is_floating_point():
+        raise ValueError(f"images of {x.dtype}: give floats in [0, 1], such as bytes / 255")
+    if x.dtype != dtype:
+        raise ValueError(f"images of {x.dtype}: this model takes {dtype}")
+    low, high = x.aminmax()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"images from {low:.4g} to {high:.4g}: the values must be in [0, 1]")
+
+
+def check_classes(labels: Tensor, num_classes: int | None) -> None:
+    """Check that every label is one of a model's classes.
+
+    Raises:
+        ValueError: one is not, or the model has no classes.
+    """
+    if num_classes is None:
+        raise ValueError("labels: this model knows no classes")
+    for label in labels.unique().tolist():
+        if not 0 <= label < num_classes:
+            raise ValueError(f"class {label} does not exist: they are 0 to {num_classes - 1}")
+
+
+def check_labels(labels: Tensor | None, count: int, num_classes: int | None) -> None:
+    """Check that labels are one class for each of `count` images.
+
+    A model without classes ignores labels.
+
+    Raises:
+        ValueError: they are missing, have another shape or type, or are not classes of the model.
+    """
+    if num_classes is None:
+        return
+    labels = given(labels, num_classes)
+    if labels.shape != (count,) or labels.dtype != torch.int64:
+        raise ValueError(
+            f"labels of {labels.dtype} and shape {tuple(labels.shape)}: for {count} images "
+            f"they must be torch.int64 and ({count},)"
+        )
+    check_classes(labels, num_classes)
+
+
+def given(labels: Tensor | None, num_classes: int) -> Tensor:
+    """The labels of a conditional model.
+
+    Raises:
+        ValueError: they are missing.
+    """
+    if labels is None:
+        raise ValueError(
+            "labels are missing: this model needs a class for each image, from 0 to "
+            f"{num_classes - 1}"
+        )
+    return labels
