@@ -9,8 +9,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lightning.distributions.dependent import DependsOnSample
-from vae_lightning.distributions.divergence import draw
+from vae_lightning.distributions.monte_carlo import MonteCarloKL
+from vae_lightning.distributions.sampling import draw
 from vae_lightning.models.trace import Latent
 
 # Takes z from a posterior, with its log-density if that is known.
@@ -66,7 +66,7 @@ def infer_bottom_up(
         posteriors.append(head(features))
         taken.append(take(posteriors[-1]))
     priors: list[Distribution] = [
-        DependsOnSample(conditional(layer, z)) for layer, (z, _) in enumerate(taken[1:])
+        MonteCarloKL(conditional(layer, z)) for layer, (z, _) in enumerate(taken[1:])
     ]
     priors.append(prior())
     return [

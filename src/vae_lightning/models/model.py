@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.point_mass import PointMass
-from vae_lightning.distributions.spaces import Interpolation, Space, between
+from vae_lightning.distributions.spaces import Interpolation, Space, interpolate_latents
 from vae_lightning.models.checks import check_classes, check_images, check_labels, check_sizes
 from vae_lightning.models.conditioning import between_labels, label_embedding
 from vae_lightning.models.trace import Latent, Trace
@@ -234,7 +234,7 @@ class Model(nn.Module, ABC):
         Raises:
             ValueError: a path that leaves the latent space.
         """
-        latents = between(a, b, t, self.latent_space, path)  # (B, T, D)
+        latents = interpolate_latents(a, b, t, self.latent_space, path)  # (B, T, D)
         labels = None
         if self.num_classes is not None and labels_a is not None and labels_b is not None:
             labels = between_labels(labels_a, labels_b, t, self.num_classes).flatten(0, 1)

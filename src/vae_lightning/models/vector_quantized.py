@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lightning.distributions.code_maps import CodeMaps, CodePrior
+from vae_lightning.distributions.codes import CodePointMass, CodePrior
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.codebook import Codebook
@@ -127,7 +127,7 @@ class VectorQuantized(Model):
     def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
         return self._latents(self.encode(x), num_samples)
 
-    def encode(self, x: Tensor, labels: Tensor | None = None) -> CodeMaps:
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> CodePointMass:
         """Infer the codes of images, and their vectors.
 
         Shape:
@@ -178,14 +178,14 @@ class VectorQuantized(Model):
         features = self.decoder(vectors)
         return self.likelihood(features.expand(num_samples, *features.shape))
 
-    def _quantise(self, vectors: Tensor) -> CodeMaps:
+    def _quantise(self, vectors: Tensor) -> CodePointMass:
         codes = self.codebook.nearest(_flat(vectors).detach())
         codes = codes.unflatten(0, (vectors.shape[0], *vectors.shape[2:]))
         # `vectors + (codes - vectors).detach()` would be the codes up to rounding only.
         straight = _StraightThrough.apply(vectors, self.vectors_of(codes))
-        return CodeMaps(codes, straight)
+        return CodePointMass(codes, straight)
 
-    def _latents(self, posterior: CodeMaps, num_samples: int) -> Sequence[Latent]:
+    def _latents(self, posterior: CodePointMass, num_samples: int) -> Sequence[Latent]:
         z = posterior.sample((num_samples,))  # (K, B, h, w)
         log_q = posterior.mean.new_zeros(z.shape[:2])
         return (Latent(z, posterior, self.prior.distribution(), log_q),)
