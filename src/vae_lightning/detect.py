@@ -1,4 +1,4 @@
-"""Score images for anomaly: `python -m vae_lightning.detect ckpt_path=<run>`."""
+"""Anomaly scores of images: `python -m vae_lightning.detect ckpt_path=<run>`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
 
 
 def prepare(config: dict[str, Any]) -> "Detection":
-    """Check what is to be scored; see `detection.run.prepare`."""
+    """Check the configuration, as `detection.run.prepare`."""
     from vae_lightning.detection.run import prepare
 
     return prepare(config)
 
 
 def detect(detection: "Detection") -> None:
-    """Score, write and report."""
+    """Score images, as `detection.run.detect`."""
     from vae_lightning.detection.run import detect
 
     detect(detection)

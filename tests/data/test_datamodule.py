@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vae_lightning.data import ImageDataModule
 from vae_lightning.data.batches import Batch, ResidentBatches
-from vae_lightning.data.binarisation import Binarize
+from vae_lightning.data.binarization import Binarize
 from vae_lightning.data.sources import Digits, Source
 
 NUM_TRAIN, NUM_TEST, VAL_SIZE = 53, 20, 11

@@ -19,8 +19,8 @@ from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ImageFolderModule
 from vae_lightning.data.batches import Batch, ResidentBatches
-from vae_lightning.data.files import read_image
-from vae_lightning.data.streamed import StreamedBatches
+from vae_lightning.data.image_files import read_image
+from vae_lightning.data.streamed_batches import StreamedBatches
 from vae_lightning.errors import ConfigError, DataError
 from vae_lightning.evaluation.run import evaluate, prepare
 

@@ -18,11 +18,11 @@ from conftest import CallCommand, Outcome, run_python, write_fake_mnist
 from linear_gaussian import SCALE, linear_gaussian
 from tiny import TinySource, composed_model, head, tiny_data, tiny_vae
 from vae_lightning import load
-from vae_lightning.data import binarisation
+from vae_lightning.data import binarization
 from vae_lightning.data.sources import Digits
-from vae_lightning.detection.decisions import quality, threshold_at
+from vae_lightning.detection.decisions import detection_metrics, threshold_at
 from vae_lightning.detection.scores import UNITS, Mahalanobis, Scorer, check_scores
-from vae_lightning.detection.sweep import Row, cells_of, facts_of_rows, show_table
+from vae_lightning.detection.sweep import TableRow, print_table, rows_summary, table_cells
 
 Call = Callable[..., Outcome]
 QUICK = "detect.num_samples=5"
@@ -81,11 +81,11 @@ def test_images_that_score_the_same_are_not_let_through_together() -> None:
 
 def test_areas_of_perfect_and_of_reversed_scores_are_one_and_nought() -> None:
     anomaly = torch.tensor([False] * 8 + [True] * 2)
-    perfect = quality(torch.arange(10).double(), anomaly, threshold=6.5)
+    perfect = detection_metrics(torch.arange(10).double(), anomaly, threshold=6.5)
     assert (perfect.auroc, perfect.auprc) == (1.0, 1.0)
     assert (perfect.false_positive_rate, perfect.true_positive_rate) == (1 / 8, 1.0)
     assert perfect.precision == pytest.approx(2 / 3)
-    wrong = quality(-torch.arange(10).double(), anomaly, threshold=1.0)
+    wrong = detection_metrics(-torch.arange(10).double(), anomaly, threshold=1.0)
     assert wrong.auroc == 0.0
     # The anomalies come ninth and tenth: precisions 1/9 and 2/10 at recalls 1/2 and 1.
     assert wrong.auprc == pytest.approx((1 / 9 + 2 / 10) / 2)
@@ -170,7 +170,7 @@ def test_images_from_elsewhere_are_binarised_as_the_test_split_is(binarize: str)
     if binarize == "none":
         assert drawn.equal(images)
     elif binarize == "threshold":
-        assert drawn.equal(binarisation.threshold(images))
+        assert drawn.equal(binarization.threshold(images))
     else:
         assert set(drawn.unique().tolist()) == {0, 255}
         assert drawn.equal(data.protocol.as_evaluated(images))
@@ -374,13 +374,13 @@ def test_a_sweep_becomes_a_table_over_classes_and_seeds(call: Call, sweep: Path)
 
 def test_a_table_has_means_over_seeds_and_over_anomalies() -> None:
     rows = [
-        Row("0", "elbo", [0, 1], 0.1, auroc=[0.5, 0.7], auprc=[0.2, 0.2]),
-        Row("1", "elbo", [0], 0.3, auroc=[1.0], auprc=[0.4]),
+        TableRow("0", "elbo", [0, 1], 0.1, auroc=[0.5, 0.7], auprc=[0.2, 0.2]),
+        TableRow("1", "elbo", [0], 0.3, auroc=[1.0], auprc=[0.4]),
     ]
-    kept = facts_of_rows(rows)[0]["auroc"]
+    kept = rows_summary(rows)[0]["auroc"]
     assert kept["mean"] == pytest.approx(0.6)
     assert kept["standard_deviation"] == pytest.approx(0.1 * math.sqrt(2))
-    _, lines = cells_of(rows, "auroc")
+    _, lines = table_cells(rows, "auroc")
     assert lines == [
         ["0", "0.100", "2", "0.600 ± 0.141"],
         ["1", "0.300", "1", "1.000"],
@@ -392,8 +392,10 @@ def test_a_printed_table_shows_every_score_on_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    rows = [Row("0", score, [0, 1], 0.1, auroc=[0.5, 0.7], auprc=[0.2, 0.3]) for score in UNITS]
-    show_table(rows, [{"data": "tiny", "num_samples": 5, "binarize": "none"}], [])
+    rows = [
+        TableRow("0", score, [0, 1], 0.1, auroc=[0.5, 0.7], auprc=[0.2, 0.3]) for score in UNITS
+    ]
+    print_table(rows, [{"data": "tiny", "num_samples": 5, "binarize": "none"}], [])
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if "0.600 ± 0.141" in line and "0.250 ± 0.071" in line]) == 5
     for score in UNITS:
