@@ -10,6 +10,8 @@ def test_a_threshold_is_exceeded_by_the_given_fraction_of_the_scores() -> None:
     scores = torch.randperm(1000, generator=torch.Generator().manual_seed(0)).double()
     for rate in (0.05, 0.001, 0.29, 0.999):
         assert int((scores > threshold_at(rate, scores)).sum()) == round(rate * 1000)
+    # 0.29 * 100 is less than 29 in float arithmetic.
+    assert int((scores[:100] > threshold_at(0.29, scores[:100])).sum()) == 29
     # 0.2 of 7 images are 1.4 images: at most that many exceed the threshold.
     assert int((scores[:7] > threshold_at(0.2, scores[:7])).sum()) == 1
 
