@@ -340,12 +340,12 @@ def test_images_stay_bytes_until_they_are_served() -> None:
 
 
 @pytest.mark.parametrize("count", [50, 51])
-def test_processes_share_the_training_images_evenly_without_overlap(count: int) -> None:
-    shares = [resident(count, process=(rank, 2)) for rank in (0, 1)]
-    first, second = (order(share, epoch=4) for share in shares)
+def test_processes_divide_the_training_images_evenly_without_overlap(count: int) -> None:
+    parts = [resident(count, process=(rank, 2)) for rank in (0, 1)]
+    first, second = (order(part, epoch=4) for part in parts)
     # A process with a batch less would leave the other waiting for it.
     assert len(first) == len(second) == count // 2
-    assert len(shares[0]) == len(shares[1])
+    assert len(parts[0]) == len(parts[1])
     assert not set(first) & set(second)
 
 
@@ -354,13 +354,13 @@ def test_processes_share_the_training_images_evenly_without_overlap(count: int) 
 def test_processes_evaluate_each_image_exactly_once(count: int, world_size: int) -> None:
     drawn: list[int] = []
     for rank in range(world_size):
-        share = resident(count, shuffle=False, process=(rank, world_size))
-        assert len(list(share)) == len(share)
-        drawn += order(share)
+        part = resident(count, shuffle=False, process=(rank, world_size))
+        assert len(list(part)) == len(part)
+        drawn += order(part)
     assert sorted(drawn) == list(range(count))
 
 
-def test_processes_binarise_with_noise_of_their_own() -> None:
+def test_each_process_binarises_with_its_own_noise() -> None:
     first, second = (gather(resident(binarize=True, process=(rank, 2)))[0] for rank in (0, 1))
     assert not torch.equal(first, second)
 

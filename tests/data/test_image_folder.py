@@ -54,8 +54,8 @@ def write_noise(path: Path, seed: int) -> None:
 def folder(tmp_path: Path) -> Path:
     """40 images of noise in two classes, one of them nested."""
     for number in range(40):
-        place = "cat" if number % 2 else "dog/brown"
-        write_noise(tmp_path / "mine" / place / f"{number:02d}.png", number)
+        parent = "cat" if number % 2 else "dog/brown"
+        write_noise(tmp_path / "mine" / parent / f"{number:02d}.png", number)
     return tmp_path / "mine"
 
 
@@ -126,7 +126,7 @@ def test_the_centre_square_is_cropped_and_scaled_with_antialiasing(
         image.save(tmp_path / f"{name}.png")
     images, _ = whole(ready(tmp_path, channels=1, val_size=1), "test")
     assert images.shape[1:] == (1, 4, 4)
-    # Each pixel averages over stripes: of neither colour alone, as picking pixels would give.
+    # Each pixel averages over stripes; nearest-neighbour scaling would give one of the two colours.
     assert 0.25 < float(images.min()) <= float(images.max()) < 0.55
 
 
@@ -189,7 +189,7 @@ def test_the_folders_train_val_and_test_are_the_splits(tmp_path: Path) -> None:
     module = ready(tmp_path)
     for split, some in levels.items():
         assert reds(whole(module, split)[0]) == list(some)
-    # Without val/, validation images come out of the training images alone.
+    # Without val/, validation images are drawn from the training images only.
     for file in (tmp_path / "val").iterdir():
         file.unlink()
     (tmp_path / "val").rmdir()
@@ -216,10 +216,10 @@ def test_classes_are_the_sorted_first_level_folders_at_any_depth_of_the_images(
     assert tested != sorted(tested)
 
 
-@pytest.mark.parametrize("places", [["."], ["only"], [".", "a", "b"]])
-def test_images_in_no_folder_or_in_one_have_no_classes(tmp_path: Path, places: list[str]) -> None:
+@pytest.mark.parametrize("folders", [["."], ["only"], [".", "a", "b"]])
+def test_images_in_no_folder_or_in_one_have_no_classes(tmp_path: Path, folders: list[str]) -> None:
     for number in range(12):
-        write_image(tmp_path / places[number % len(places)] / f"{number}.png", number)
+        write_image(tmp_path / folders[number % len(folders)] / f"{number}.png", number)
     module = ready(tmp_path, test_size=2, val_size=2)
     assert list(module.class_names) == []
     assert whole(module, "train")[1].tolist() == [0] * 8
@@ -411,8 +411,8 @@ def test_no_two_images_are_binarised_with_the_same_noise(tmp_path: Path) -> None
 
 def test_images_are_streamed_if_they_take_more_memory_than_the_limit(folder: Path) -> None:
     gigabytes = 40 * 3 * 4 * 4 / 1e9
-    for share, loader in ((1.01, ResidentBatches), (0.99, StreamedBatches)):
-        module = ready(folder, max_resident_gb=share * gigabytes)
+    for factor, loader in ((1.01, ResidentBatches), (0.99, StreamedBatches)):
+        module = ready(folder, max_resident_gb=factor * gigabytes)
         assert isinstance(module.train_dataloader(), loader)
 
 
@@ -505,11 +505,11 @@ def test_a_run_prints_the_numbers_of_readable_images(
     checkpoint = Checkpoint(run)
     config, data = checkpoint.config, checkpoint.data()
     data.setup("test")
-    told = data.num_images
-    assert sum(told.values()) == 39
+    counts = data.num_images
+    assert sum(counts.values()) == 39
     assert (
-        f"mine: {told['train']} training, {told['val']} validation (split), "
-        f"{told['test']} test images" in outcome.out
+        f"mine: {counts['train']} training, {counts['val']} validation (split), "
+        f"{counts['test']} test images" in outcome.out
     )
     # Classes are counted for the model too.
     assert config["model"]["num_classes"] == config["data"]["num_classes"] == 2
