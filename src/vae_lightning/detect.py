@@ -1,4 +1,4 @@
-"""Score images for anomaly: `python -m vae_lightning.detect ckpt_path=<run>`."""
+"""Anomaly scores of images: `python -m vae_lightning.detect ckpt_path=<run>`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ def prepare(config: dict[str, Any]) -> "Detection":
 
 
 def detect(detection: "Detection") -> None:
-    """Score, write and report."""
+    """Score images, as `detection.run.detect`."""
     from vae_lightning.detection.run import detect
 
     detect(detection)

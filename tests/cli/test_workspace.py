@@ -14,7 +14,8 @@ from vae_lightning import load
 from vae_lightning.cli.device import choose_device
 from vae_lightning.config import compose, to_container
 from vae_lightning.config.resolvers import result_folder
-from vae_lightning.data.files import image_files, middle, read_inputs
+from vae_lightning.data.image_files import list_images, read_inputs
+from vae_lightning.data.pixels import center_square
 from vae_lightning.errors import CheckpointError, ConfigError, DataError
 from vae_lightning.utils.random_state import noise_of
 
@@ -99,13 +100,13 @@ def test_an_image_of_another_size_is_refused_or_scaled_as_asked(tmp_path: Path) 
 
 def test_the_middle_is_the_largest_square_around_the_centre() -> None:
     image = torch.arange(12).reshape(1, 2, 6)
-    assert middle(image).tolist() == [[[2, 3], [8, 9]]]
-    assert middle(image.mT).tolist() == [[[2, 8], [3, 9]]]
+    assert center_square(image).tolist() == [[[2, 3], [8, 9]]]
+    assert center_square(image.mT).tolist() == [[[2, 8], [3, 9]]]
 
 
 def test_what_holds_no_image_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no image: the endings looked for are .png"):
-        image_files(tmp_path)
+        list_images(tmp_path)
     with pytest.raises(DataError, match="missing does not exist"):
         read_inputs(tmp_path / "missing", SHAPE, fit=False)
     whole = write_image(tmp_path / "whole.png", (200, 200)).read_bytes()

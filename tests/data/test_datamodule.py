@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vae_lightning.data import ImageDataModule
+from vae_lightning.data import ImageDataModule, binarization
 from vae_lightning.data.batches import Batch, ResidentBatches
-from vae_lightning.data.binarisation import Binarize
+from vae_lightning.data.binarization import Binarize
 from vae_lightning.data.sources import Digits, Source
 
 NUM_TRAIN, NUM_TEST, VAL_SIZE = 53, 20, 11
@@ -100,12 +100,12 @@ def test_training_and_validation_images_are_together_exactly_the_training_split(
     val_size: int,
 ) -> None:
     module = datamodule(val_size=val_size)
-    held_out = numbers(module, "val") if val_size else []
-    assert len(held_out) == val_size
-    assert sorted(numbers(module, "train") + held_out) == list(range(NUM_TRAIN))
+    validation = numbers(module, "val") if val_size else []
+    assert len(validation) == val_size
+    assert sorted(numbers(module, "train") + validation) == list(range(NUM_TRAIN))
 
 
-def test_the_test_split_is_whole_in_its_order_and_nowhere_else() -> None:
+def test_the_test_split_is_complete_in_order_and_disjoint_from_the_others() -> None:
     module = datamodule()
     assert numbers(module, "test") == list(range(100, 100 + NUM_TEST))
     assert max(numbers(module, "train") + numbers(module, "val")) < 100
@@ -117,7 +117,7 @@ def test_an_image_keeps_its_label_in_every_split(split: Split) -> None:
     assert torch.equal(images, (labels / 255)[:, None, None, None].expand_as(images))
 
 
-def test_the_held_out_images_are_the_same_whatever_the_seed() -> None:
+def test_the_validation_images_are_the_same_for_every_seed() -> None:
     chosen = [numbers(datamodule(seed=seed), "val") for seed in (0, 1, 42)]
     assert chosen[0] == chosen[1] == chosen[2]
     # The first or last images of a file are often of one writer or one class.
@@ -127,13 +127,13 @@ def test_the_held_out_images_are_the_same_whatever_the_seed() -> None:
     )
 
 
-def test_with_nothing_held_out_there_is_no_validation_loader() -> None:
+def test_without_validation_images_there_is_no_validation_loader() -> None:
     module = datamodule(val_size=0)
     assert module.val_dataloader() == []
     assert module.num_images == {"train": NUM_TRAIN, "val": 0, "test": NUM_TEST}
 
 
-def test_validation_on_the_test_split_looks_at_the_test_images() -> None:
+def test_validation_on_the_test_split_serves_the_test_images() -> None:
     module = datamodule(validation="test", val_size=0)
     assert_same_batches(list(loader(module, "val")), list(loader(module, "test")))
     assert sorted(numbers(module, "train")) == list(range(NUM_TRAIN))
@@ -141,16 +141,19 @@ def test_validation_on_the_test_split_looks_at_the_test_images() -> None:
 
 @pytest.mark.parametrize("validation", ["split", "test"])
 @pytest.mark.parametrize("val_size", [0, 137])
-def test_the_numbers_of_images_that_are_told_are_those_that_are_served(
-    validation: str, val_size: int
-) -> None:
+def test_num_images_is_the_number_of_images_served(validation: str, val_size: int) -> None:
     module = datamodule(Digits(), validation=validation, val_size=val_size)
-    told = module.num_images
+    counts = module.num_images
     for split in SPLITS:
-        if told[split]:
-            assert len(gather(loader(module, split))[0]) == told[split]
-    assert told["test"] == 360
-    assert told["train"] == 1437 - val_size
+        if counts[split]:
+            assert len(gather(loader(module, split))[0]) == counts[split]
+    assert counts["test"] == 360
+    assert counts["train"] == 1437 - val_size
+
+
+def test_images_of_held_out_classes_are_not_counted() -> None:
+    module = datamodule(Digits(), held_out=[0], val_size=137)
+    assert module.num_images == {"train": 1157, "val": 137, "test": 325}
 
 
 # -- binarisation ---------------------------------------------------------------------------------
@@ -238,11 +241,28 @@ def test_validation_and_test_draws_depend_on_no_seed_epoch_or_batch_size(
 
 
 @pytest.mark.parametrize("binarize", ["fixed", "dynamic"])
-def test_no_draw_serves_two_images(binarize: Binarize) -> None:
+def test_no_two_images_are_binarised_with_the_same_noise(binarize: Binarize) -> None:
     # Images that are all alike before the draw differ after it, also between splits.
     module = datamodule(Grey(), binarize=binarize)
     images = torch.cat([gather(loader(module, split))[0] for split in SPLITS])
     assert len(images.flatten(1).unique(dim=0)) == NUM_TRAIN + NUM_TEST
+
+
+@pytest.mark.parametrize("binarize", ["none", "threshold", "fixed", "dynamic"])
+def test_images_from_outside_the_data_are_binarised_as_the_test_split_is(
+    binarize: Binarize,
+) -> None:
+    protocol = datamodule(binarize=binarize).protocol
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (5, 1, 4, 4), dtype=torch.uint8, generator=generator)
+    found = protocol.as_evaluated(images)
+    if binarize == "none":
+        assert found.equal(images)
+    elif binarize == "threshold":
+        assert found.equal(binarization.threshold(images))
+    else:
+        assert set(found.unique().tolist()) == {0, 255}
+        assert found.equal(protocol.as_evaluated(images))
 
 
 # -- batches --------------------------------------------------------------------------------------
@@ -269,7 +289,7 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     assert order(resident(seed=6)) != epochs[0]
 
 
-def test_seed_zero_is_a_seed_like_any_other() -> None:
+def test_seed_zero_is_not_a_special_case() -> None:
     assert order(resident(seed=0)) == order(resident(seed=0))
     assert order(resident(seed=0)) != order(resident(seed=1))
     first, again, other = (gather(resident(seed=s, binarize=True)) for s in (0, 0, 1))
@@ -277,7 +297,7 @@ def test_seed_zero_is_a_seed_like_any_other() -> None:
     assert not torch.equal(first[0], other[0])
 
 
-def test_drawing_neither_reads_nor_moves_the_global_generator() -> None:
+def test_batches_neither_depend_on_the_global_generator_nor_advance_it() -> None:
     expected = list(resident(binarize=True))
     torch.manual_seed(99)
     state = torch.get_rng_state()
@@ -285,7 +305,7 @@ def test_drawing_neither_reads_nor_moves_the_global_generator() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_each_image_is_drawn_once_in_an_epoch_and_not_in_the_order_of_the_file() -> None:
+def test_each_image_is_served_once_in_an_epoch_and_not_in_the_order_of_the_file() -> None:
     for epoch in range(3):
         drawn = order(resident(), epoch)
         assert sorted(drawn) == list(range(50))
@@ -300,13 +320,13 @@ def test_unshuffled_batches_keep_the_order_in_every_epoch() -> None:
 @pytest.mark.parametrize(
     ("count", "sizes"), [(50, [16, 16, 16, 2]), (48, [16, 16, 16]), (3, [3]), (17, [16, 1])]
 )
-def test_the_last_batch_has_what_is_left(count: int, sizes: list[int]) -> None:
+def test_the_last_batch_has_the_remaining_images(count: int, sizes: list[int]) -> None:
     batches = resident(count)
     assert [len(labels) for _, labels in batches] == sizes
     assert len(batches) == len(sizes)
 
 
-def test_images_stay_bytes_until_they_are_drawn() -> None:
+def test_images_stay_bytes_until_they_are_served() -> None:
     batches = loader(datamodule(Digits()), "train")
     assert batches.images.dtype == torch.uint8
     images, labels = next(iter(batches))
@@ -320,12 +340,12 @@ def test_images_stay_bytes_until_they_are_drawn() -> None:
 
 
 @pytest.mark.parametrize("count", [50, 51])
-def test_processes_share_the_training_images_evenly_without_overlap(count: int) -> None:
-    shares = [resident(count, process=(rank, 2)) for rank in (0, 1)]
-    first, second = (order(share, epoch=4) for share in shares)
+def test_processes_divide_the_training_images_evenly_without_overlap(count: int) -> None:
+    parts = [resident(count, process=(rank, 2)) for rank in (0, 1)]
+    first, second = (order(part, epoch=4) for part in parts)
     # A process with a batch less would leave the other waiting for it.
     assert len(first) == len(second) == count // 2
-    assert len(shares[0]) == len(shares[1])
+    assert len(parts[0]) == len(parts[1])
     assert not set(first) & set(second)
 
 
@@ -334,13 +354,13 @@ def test_processes_share_the_training_images_evenly_without_overlap(count: int) 
 def test_processes_evaluate_each_image_exactly_once(count: int, world_size: int) -> None:
     drawn: list[int] = []
     for rank in range(world_size):
-        share = resident(count, shuffle=False, process=(rank, world_size))
-        assert len(list(share)) == len(share)
-        drawn += order(share)
+        part = resident(count, shuffle=False, process=(rank, world_size))
+        assert len(list(part)) == len(part)
+        drawn += order(part)
     assert sorted(drawn) == list(range(count))
 
 
-def test_processes_binarise_with_noise_of_their_own() -> None:
+def test_each_process_binarises_with_its_own_noise() -> None:
     first, second = (gather(resident(binarize=True, process=(rank, 2)))[0] for rank in (0, 1))
     assert not torch.equal(first, second)
 
@@ -350,7 +370,7 @@ def test_processes_binarise_with_noise_of_their_own() -> None:
 
 @pytest.mark.parametrize("binarize", [False, True])
 @pytest.mark.parametrize("drawn", [1, 3])
-def test_a_resumed_epoch_goes_on_with_exactly_the_batches_that_were_left(
+def test_a_resumed_epoch_continues_with_exactly_the_remaining_batches(
     drawn: int, binarize: bool
 ) -> None:
     batches = resident(binarize=binarize)
@@ -365,13 +385,13 @@ def test_a_resumed_epoch_goes_on_with_exactly_the_batches_that_were_left(
     resumed.batch_sampler.set_epoch(2)
     assert_same_batches(list(resumed), whole[drawn:])
 
-    # The next epoch is whole again.
+    # The next epoch is complete again.
     for each in (batches, resumed):
         each.batch_sampler.set_epoch(3)
     assert_same_batches(list(resumed), list(batches))
 
 
-def test_a_state_saved_at_the_end_of_an_epoch_starts_the_next_one_whole() -> None:
+def test_a_state_saved_at_the_end_of_an_epoch_starts_a_complete_next_epoch() -> None:
     batches = resident()
     list(batches)
     resumed = resident()
@@ -379,11 +399,26 @@ def test_a_state_saved_at_the_end_of_an_epoch_starts_the_next_one_whole() -> Non
     assert sorted(order(resumed, 1)) == list(range(50))
 
 
-# -- pictures -------------------------------------------------------------------------------------
+# -- names ---------------------------------------------------------------------------------------
+
+
+def test_test_images_are_named_by_their_index_in_the_official_test_split() -> None:
+    module = datamodule(Digits(), held_out=[2, 3])
+    _, labels = Digits().load(Path("nowhere"), train=False)
+    for held_out in (False, True):
+        found = module.named_test_images(held_out=held_out)
+        indices = [int(name.removeprefix("numbered/")) for name in found.names]
+        chosen = torch.isin(labels, torch.tensor([2, 3])) == held_out
+        assert indices == chosen.nonzero().flatten().tolist()
+        assert found.labels is not None
+        assert torch.equal(found.labels, labels[indices])
+
+
+# -- first images --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_images_for_pictures_are_the_first_of_the_split(split: Split) -> None:
+def test_images_are_the_first_ones_of_the_split(split: Split) -> None:
     module = datamodule()
     images, labels = module.images(split, 5)
     assert images.dtype == torch.float32
@@ -394,6 +429,6 @@ def test_images_for_pictures_are_the_first_of_the_split(split: Split) -> None:
     assert set(labels.tolist()) <= set(numbers(module, split))
 
 
-def test_more_images_than_there_are_means_all_of_them() -> None:
+def test_a_count_beyond_the_split_returns_all_images() -> None:
     images, labels = datamodule().images("test", 10_000)
     assert len(images) == len(labels) == NUM_TEST

@@ -13,7 +13,8 @@ from sklearn.datasets import load_digits
 
 from conftest import write_fake_mnist
 from vae_lightning.data import sources
-from vae_lightning.data.sources import MNIST, Digits, resize
+from vae_lightning.data.pixels import resize
+from vae_lightning.data.sources import MNIST, Digits
 from vae_lightning.errors import DataError
 
 IMAGES = "train-images-idx3-ubyte"
@@ -31,7 +32,7 @@ def closed_mirror(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def silent_mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """MNIST's only mirror accepts connections and never says a word."""
+    """MNIST's only mirror accepts connections and never answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -43,7 +44,7 @@ def silent_mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
-        pytest.fail("the network was asked")
+        pytest.fail("the network was used")
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
 
@@ -66,12 +67,12 @@ def test_digits_are_bytes_over_the_whole_range_with_labels(train: bool, count: i
 @pytest.mark.parametrize("train", [True, False])
 def test_each_digit_is_about_a_tenth_of_its_split(train: bool) -> None:
     _, labels = Digits().load(Path("nowhere"), train)
-    shares = torch.bincount(labels, minlength=10) / len(labels)
-    assert len(shares) == 10
-    assert 0.085 < float(shares.min()) < float(shares.max()) < 0.115
+    fractions = torch.bincount(labels, minlength=10) / len(labels)
+    assert len(fractions) == 10
+    assert 0.085 < float(fractions.min()) < float(fractions.max()) < 0.115
 
 
-def test_the_digits_of_both_splits_are_the_library_s_in_its_order() -> None:
+def test_the_digits_of_both_splits_are_those_of_scikit_learn_in_order() -> None:
     # Written by other people than the first images, the last ones are the test split.
     parts = [Digits().load(Path("nowhere"), train) for train in (True, False)]
     bunch = load_digits()
@@ -80,7 +81,7 @@ def test_the_digits_of_both_splits_are_the_library_s_in_its_order() -> None:
     assert torch.allclose(sixteenths, torch.from_numpy(bunch.images), atol=0.04)
 
 
-def test_digits_scaled_to_28_pixels_keep_their_brightness_and_their_place() -> None:
+def test_digits_scaled_to_28_pixels_keep_their_brightness_and_position() -> None:
     images, _ = Digits().load(Path("nowhere"), train=False)
     scaled = resize(images, 28)
     assert (scaled.shape, scaled.dtype) == ((360, 1, 28, 28), torch.uint8)
@@ -91,17 +92,17 @@ def test_digits_scaled_to_28_pixels_keep_their_brightness_and_their_place() -> N
     assert float(torch.corrcoef(pairs)[0, 1]) > 0.97
 
 
-def test_images_of_the_right_size_are_not_touched() -> None:
+def test_resizing_to_the_same_size_changes_nothing() -> None:
     images, _ = Digits().load(Path("nowhere"), train=False)
     assert torch.equal(resize(images, 8), images)
 
 
-def test_scaling_in_parts_gives_what_scaling_each_image_gives() -> None:
+def test_resizing_many_images_at_once_equals_resizing_each() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (5003, 1, 4, 4), dtype=torch.uint8, generator=generator)
     scaled = resize(images, 6)
-    for place in (0, 4999, 5000, 5002):
-        assert torch.equal(scaled[place : place + 1], resize(images[place : place + 1], 6))
+    for index in (0, 4999, 5000, 5002):
+        assert torch.equal(scaled[[index]], resize(images[[index]], 6))
 
 
 # -- MNIST's files --------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def _of_another_number_type(content: bytes) -> bytes:
         _of_another_number_type,
     ],
 )
-def test_a_broken_file_is_refused_by_its_name(tmp_path: Path, name: str, damage: Any) -> None:
+def test_a_broken_file_is_an_error_with_its_name(tmp_path: Path, name: str, damage: Any) -> None:
     write_fake_mnist(tmp_path)
     path = tmp_path / "MNIST" / "raw" / name
     path.write_bytes(damage(path.read_bytes()))
@@ -164,7 +165,7 @@ def test_a_broken_file_is_refused_by_its_name(tmp_path: Path, name: str, damage:
     assert str(path) in str(error.value)
 
 
-def test_a_missing_file_is_refused_by_its_name(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     write_fake_mnist(tmp_path)
     path = tmp_path / "MNIST" / "raw" / IMAGES
     path.unlink()
@@ -177,13 +178,13 @@ def test_a_missing_file_is_refused_by_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("offline")
-def test_files_that_are_there_are_not_downloaded_again(tmp_path: Path) -> None:
+def test_existing_files_are_not_downloaded_again(tmp_path: Path) -> None:
     write_fake_mnist(tmp_path)
     MNIST().fetch(tmp_path)
 
 
 @pytest.mark.usefixtures("offline")
-def test_good_archives_are_unpacked_without_a_network(
+def test_archives_with_the_right_checksum_are_unpacked_without_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checksums = write_fake_mnist(tmp_path, raw=False, archives=True)
@@ -194,7 +195,7 @@ def test_good_archives_are_unpacked_without_a_network(
 
 
 @pytest.mark.parametrize("length", [0, 40, -1])
-def test_a_broken_archive_that_no_mirror_replaces_is_refused_by_its_name(
+def test_a_broken_archive_that_no_mirror_replaces_is_an_error_with_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_mirror: str, length: int
 ) -> None:
     checksums = write_fake_mnist(tmp_path, raw=False, archives=True)
@@ -208,7 +209,7 @@ def test_a_broken_archive_that_no_mirror_replaces_is_refused_by_its_name(
     assert not archive.with_suffix("").exists()
 
 
-def test_data_that_cannot_be_had_is_an_error_with_both_ways_out(
+def test_a_failed_download_is_an_error_with_two_alternatives(
     tmp_path: Path, closed_mirror: str
 ) -> None:
     with pytest.raises(DataError) as error:
@@ -219,7 +220,7 @@ def test_data_that_cannot_be_had_is_an_error_with_both_ways_out(
         assert part in message
 
 
-def test_a_mirror_that_never_answers_is_given_up(
+def test_a_mirror_that_never_answers_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_mirror: str
 ) -> None:
     monkeypatch.setattr(sources, "TIMEOUT_SECONDS", 0.3)
@@ -232,9 +233,7 @@ def test_a_mirror_that_never_answers_is_given_up(
     assert socket.getdefaulttimeout() is None
 
 
-def test_a_full_disk_is_named_and_no_mirror_is_blamed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(*args: Any, **kwargs: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -10,7 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from conftest import FinishedRun, RunCommand, read_metrics
 from vae_lightning import load
-from vae_lightning.data.sources import Digits, resize
+from vae_lightning.data.pixels import resize
+from vae_lightning.data.sources import Digits
 from vae_lightning.metrics import ImageBounds
 
 MODULE = "vae_lightning.evaluate"

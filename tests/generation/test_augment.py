@@ -18,7 +18,7 @@ from tiny import TinySource, composed_model, tiny_data, tiny_vae
 from vae_lightning import load
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ImageDataModule
-from vae_lightning.data.files import read_image
+from vae_lightning.data.image_files import read_image
 from vae_lightning.data.sources import Digits, Source
 from vae_lightning.distributions.spaces import perturbed
 from vae_lightning.errors import ConfigError, DataError

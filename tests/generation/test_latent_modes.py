@@ -15,8 +15,9 @@ from torch import Tensor
 from conftest import CallCommand, Outcome
 from vae_lightning import __version__, load
 from vae_lightning.config import compose, instantiate, to_container
-from vae_lightning.data import binarisation
-from vae_lightning.data.sources import Digits, resize
+from vae_lightning.data import binarization
+from vae_lightning.data.pixels import resize
+from vae_lightning.data.sources import Digits
 from vae_lightning.drawing.labelled_grid import film, labelled_grid
 from vae_lightning.drawing.traversals import prior_quantiles, ranking
 from vae_lightning.generation import interpolate, manifold, reconstruct, traverse
@@ -214,7 +215,7 @@ def test_own_files_are_binarised_as_the_data_of_training_and_the_output_says_so(
     shown = drawn[0][0][:3]
     assert set(shown.unique().tolist()) == {0.0, 1.0}
     if binarize == "threshold":
-        assert torch.equal(shown, binarisation.threshold(images).float() / 255)
+        assert torch.equal(shown, binarization.threshold(images).float() / 255)
 
 
 def test_a_conditional_model_is_told_the_classes_of_own_files(

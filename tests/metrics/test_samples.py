@@ -1,4 +1,4 @@
-"""Samples and reconstructions are measured as closed forms, loops and planted damage say."""
+"""Metrics of samples and reconstructions against closed forms, loops and known damage."""
 
 import pickle
 import random
@@ -46,7 +46,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureClas
 
 @pytest.fixture(scope="module")
 def halves() -> tuple[Tensor, Tensor]:
-    """Two sets of 700 different digits, as grey images: what a perfect model would draw."""
+    """Two sets of 700 different digits, as grey images: what a perfect model would generate."""
     images, _ = digits(True)
     order = torch.randperm(len(images), generator=random_generator())
     first, second = (images[order[:1400]].float() / 255).split(700)
@@ -79,24 +79,24 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 # The classifier
 
 
-def test_classifier_names_digits_of_writers_that_it_has_not_seen(
+def test_classifier_classifies_digits_of_other_writers(
     classifier: FeatureClassifier,
 ) -> None:
     images, labels = digits(False)
-    named = classifier.logits(images.float() / 255).argmax(1)
-    accuracy = (named == labels).double().mean().item()
+    predictions = classifier.logits(images.float() / 255).argmax(1)
+    accuracy = (predictions == labels).double().mean().item()
     assert accuracy > 0.85  # one in ten by chance
     assert classifier.test_accuracy == pytest.approx(accuracy)
 
 
-def test_every_feature_tells_some_digits_apart(classifier: FeatureClassifier) -> None:
+def test_no_feature_is_constant(classifier: FeatureClassifier) -> None:
     found = classifier(digits(False)[0].float() / 255)
     assert found.shape == (360, classifier.num_features) == (360, 64)
     assert found.std(0).min() > 1e-2
 
 
 @pytest.mark.usefixtures("few_steps")
-def test_training_twice_gives_the_same_weights_whatever_the_seed_and_the_threads(
+def test_training_gives_the_same_weights_for_any_global_seed_and_number_of_threads(
     tmp_path: Path,
 ) -> None:
     threads = torch.get_num_threads()
@@ -114,7 +114,7 @@ def test_training_twice_gives_the_same_weights_whatever_the_seed_and_the_threads
 
 
 @pytest.mark.usefixtures("few_steps")
-def test_a_second_call_reads_the_file_and_does_not_train(
+def test_a_second_call_reads_the_file_instead_of_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = trained(tmp_path)
@@ -144,7 +144,7 @@ def test_cached_file_holds_tensors_and_plain_containers(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "weights", "keys", "other data"])
-def test_a_broken_file_is_replaced_by_a_whole_one(tmp_path: Path, damage: str) -> None:
+def test_a_broken_file_is_replaced(tmp_path: Path, damage: str) -> None:
     before = trained(tmp_path)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
@@ -172,14 +172,14 @@ def test_a_broken_file_is_replaced_by_a_whole_one(tmp_path: Path, damage: str) -
 
 
 @pytest.mark.usefixtures("few_steps")
-def test_other_images_of_the_same_name_get_a_classifier_of_their_own(tmp_path: Path) -> None:
+def test_other_images_with_the_same_data_name_have_another_classifier(tmp_path: Path) -> None:
     ours, theirs = trained(tmp_path), trained(tmp_path, shift=1)
     assert len(list(tmp_path.iterdir())) == 2
     assert ours.space != theirs.space
 
 
 @pytest.mark.usefixtures("few_steps")
-def test_another_recipe_is_another_classifier(
+def test_other_training_settings_give_another_classifier(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = trained(tmp_path)
@@ -188,7 +188,7 @@ def test_another_recipe_is_another_classifier(
 
 
 @pytest.mark.usefixtures("few_steps")
-def test_a_write_that_fails_leaves_the_old_file_and_no_rest(
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained(tmp_path)
@@ -208,7 +208,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(
 
 
 @pytest.mark.usefixtures("few_steps")
-def test_global_random_state_is_untouched_by_training_and_by_reading(tmp_path: Path) -> None:
+def test_training_and_reading_keep_the_global_random_state(tmp_path: Path) -> None:
     for seed in (1, 2):  # trained, then read
         # Not the state in which an earlier training may have left it.
         torch.manual_seed(seed)
@@ -219,7 +219,7 @@ def test_global_random_state_is_untouched_by_training_and_by_reading(tmp_path: P
 
 @pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_it_trains_where_a_caller_has_switched_gradients_off(
+def test_it_trains_if_the_caller_has_disabled_gradients(
     tmp_path: Path, mode: type[torch.no_grad]
 ) -> None:
     expected = weights(trained(tmp_path / "outside"))
@@ -227,14 +227,14 @@ def test_it_trains_where_a_caller_has_switched_gradients_off(
         assert torch.equal(weights(trained(tmp_path / "inside")), expected)
 
 
-def test_each_epoch_sees_every_image_in_another_order() -> None:
+def test_each_epoch_has_every_image_in_another_order() -> None:
     images, labels = torch.zeros(60, 1, 2, 2, dtype=torch.uint8), torch.arange(60)
     epochs = [targets.tolist() for _, targets in islice(features._endless(images, labels), 3)]
     assert all(sorted(order) == list(range(60)) for order in epochs)
     assert all(ours != theirs for ours, theirs in pairwise([list(range(60)), *epochs]))
 
 
-def test_classifier_comes_back_frozen_and_takes_colour_and_odd_sizes(
+def test_classifier_is_frozen_and_takes_colour_and_odd_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "STEPS", 1)
@@ -246,7 +246,7 @@ def test_classifier_comes_back_frozen_and_takes_colour_and_odd_sizes(
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_float_images_are_refused_where_bytes_are_kept(tmp_path: Path) -> None:
+def test_images_that_are_not_bytes_are_refused(tmp_path: Path) -> None:
     labels = torch.zeros(4, dtype=torch.int64)
     images = torch.zeros(4, 1, 8, 8)
     with pytest.raises(ValueError, match="images must be uint8"):
@@ -297,7 +297,7 @@ def test_sample_quality_reports_the_closed_form_of_features_that_are_the_pixels(
     assert quality["frechet_distance"] == pytest.approx(closed_form(), rel=1e-5)
 
 
-def test_identical_sets_are_at_no_distance_and_of_full_precision_and_recall(
+def test_identical_sets_have_distance_zero_and_full_precision_and_recall(
     classifier: FeatureClassifier, halves: tuple[Tensor, Tensor]
 ) -> None:
     first, second = halves
@@ -325,7 +325,7 @@ def test_frechet_distance_grows_with_noise_and_with_blur(
 
 
 def brute_force(real: Tensor, generated: Tensor, neighbours: int = 3) -> tuple[float, float]:
-    def share_inside(points: list[list[float]], manifold: list[list[float]]) -> float:
+    def fraction_inside(points: list[list[float]], manifold: list[list[float]]) -> float:
         inside = 0
         for point in points:
             for centre in manifold:
@@ -340,7 +340,7 @@ def brute_force(real: Tensor, generated: Tensor, neighbours: int = 3) -> tuple[f
         return inside / len(points)
 
     ours, theirs = real.tolist(), generated.tolist()
-    return share_inside(theirs, ours), share_inside(ours, theirs)
+    return fraction_inside(theirs, ours), fraction_inside(ours, theirs)
 
 
 def clouds() -> tuple[Tensor, Tensor]:
@@ -351,31 +351,31 @@ def clouds() -> tuple[Tensor, Tensor]:
 
 def test_precision_and_recall_are_those_of_a_loop_over_all_pairs() -> None:
     precision, recall = brute_force(*clouds())
-    # Neither trivial, nor one like the other.
+    # Neither trivial nor equal.
     assert 0.1 < recall < precision - 0.1 < 0.8
     assert precision_and_recall(*clouds()) == pytest.approx((precision, recall))
 
 
-def test_points_far_from_the_origin_are_as_far_apart_as_near_it() -> None:
+def test_precision_and_recall_do_not_change_far_from_the_origin() -> None:
     # Multiples of 1/256, which float32 holds exactly at either place.
     real, generated = ((points * 256).round() / 256 for points in clouds())
     expected = precision_and_recall(real, generated)
     assert precision_and_recall(real + 2000, generated + 2000) == expected
 
 
-def test_real_and_generated_images_keep_their_roles() -> None:
+def test_precision_and_recall_are_not_exchanged() -> None:
     real, generated = (torch.sigmoid(points).reshape(-1, 1, 1, 3) for points in clouds())
     quality = sample_quality(real, generated, nn.Flatten())
     precision, recall = brute_force(real.flatten(1), generated.flatten(1))
     assert (quality["precision"], quality["recall"]) == pytest.approx((precision, recall))
-    # A model that draws one typical image again and again is precise, and knows nothing.
+    # A model that generates one typical image only has full precision and no recall.
     typical = real[:1] + 1e-4 * torch.rand(40, 1, 1, 3, generator=random_generator())
     collapsed = sample_quality(real, typical, nn.Flatten())
     assert collapsed["precision"] == 1
     assert collapsed["recall"] <= 0.02
 
 
-def test_results_do_not_depend_on_how_many_images_are_held_at_once(
+def test_results_do_not_depend_on_the_size_of_blocks(
     classifier: FeatureClassifier, halves: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = halves[0], halves[1][:501]
@@ -388,7 +388,7 @@ def test_results_do_not_depend_on_how_many_images_are_held_at_once(
         assert sample_quality(first, second, classifier) == pytest.approx(expected, rel=1e-5)
 
 
-def test_garbage_costs_precision_and_not_recall(
+def test_unrealistic_images_lower_precision_and_not_recall(
     classifier: FeatureClassifier, halves: tuple[Tensor, Tensor]
 ) -> None:
     first, second = halves
@@ -400,7 +400,7 @@ def test_garbage_costs_precision_and_not_recall(
     assert after["recall"] > before["recall"] - 0.1
 
 
-def test_a_class_that_is_never_drawn_costs_recall_and_not_precision(
+def test_missing_classes_lower_recall_and_not_precision(
     classifier: FeatureClassifier,
 ) -> None:
     images, labels = digits(True)
@@ -459,7 +459,7 @@ def test_structural_similarity_of_flat_images_is_the_closed_form() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 20, 23, 100])
-def test_both_are_means_over_images_however_they_are_batched(
+def test_both_are_means_over_images_for_any_batch_size(
     batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, rebuilt = reconstructed()
@@ -487,7 +487,7 @@ def test_reconstructions_of_another_shape_or_range_are_refused() -> None:
         reconstruction_quality(images, images + 1)
 
 
-def test_measuring_leaves_global_random_state_and_the_images_alone(
+def test_metrics_change_neither_the_global_random_state_nor_the_images(
     classifier: FeatureClassifier, halves: tuple[Tensor, Tensor]
 ) -> None:
     first, second = (half[:50].clone() for half in halves)

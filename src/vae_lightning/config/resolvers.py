@@ -41,7 +41,7 @@ def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
 
 
 def _classes_of_folder(root: str | None) -> int:
-    from vae_lightning.data.folder import num_classes_of
+    from vae_lightning.data.image_folder import num_classes_of
 
     return num_classes_of(root)
 

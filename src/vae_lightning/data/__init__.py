@@ -1,6 +1,6 @@
-"""Images as uint8 tensors on the device, or in files, and the batches drawn from them."""
+"""Images as bytes, on the device or in files, and batches of them."""
 
 from vae_lightning.data.datamodule import ImageDataModule
-from vae_lightning.data.folder_module import ImageFolderModule
+from vae_lightning.data.folder_datamodule import ImageFolderModule
 
 __all__ = ["ImageDataModule", "ImageFolderModule"]

@@ -1,4 +1,4 @@
-"""Batches drawn in an order that depends on seed and epoch alone."""
+"""Batches in an order that depends on the seed and the epoch only."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -7,16 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae_lightning.data import binarisation
+from vae_lightning.data import binarization
+from vae_lightning.data.pixels import to_float
 
 Batch = tuple[Tensor, Tensor]
 
 
 class Order:
-    """The order in which images are drawn: a function of seed and epoch alone.
+    """The order of the images in an epoch: a function of the seed and the epoch.
 
-    So a run that is resumed sees the images that it would have seen. Lightning calls `set_epoch`
-    on what it finds at `batch_sampler.sampler` of a loader, hence the attribute.
+    A resumed run therefore continues with the same images. Lightning calls `set_epoch` on
+    `batch_sampler.sampler` of a loader, hence the attribute `sampler`.
     """
 
     def __init__(self, num_images: int, shuffle: bool, seed: int) -> None:
@@ -30,7 +31,7 @@ class Order:
         self.epoch = epoch
 
     def generator(self, device: torch.device | str) -> torch.Generator:
-        """A generator for this epoch's draws on `device`."""
+        """A generator of this epoch's noise on `device`."""
         return torch.Generator(device).manual_seed(self.seed * 1_000_003 + self.epoch)
 
     def indices(self) -> Tensor:
@@ -41,16 +42,17 @@ class Order:
 
 
 class Batches(ABC):
-    """An iterable of `(images, labels)`; where the images come from is left open.
+    """An iterable of `(images, labels)`; subclasses provide the images.
 
     Args:
         labels: int64 (N,), on the device that batches are served on.
         batch_size: images in a batch of one process; the last batch may be shorter.
-        shuffle: draw a new order in each epoch.
+        shuffle: use a new order in each epoch.
         seed: of the order and of the binarisation.
-        binarize: draw each pixel anew, white with its grey value as the probability.
-        process: which process this is, and how many share the images. Shuffled images are dealt
-            out evenly, dropping fewer than there are processes in an epoch; others are all used.
+        binarize: binarise each batch anew, by `binarization.dynamic`.
+        process: the rank of this process and the number of processes, each of which serves its
+            part of the images. If images are shuffled, all parts have the same size, and fewer
+            images than there are processes are dropped in each epoch; otherwise all are served.
 
     Shape:
         yields images float32 (B, C, H, W) in [0, 1] and labels int64 (B,).
@@ -71,8 +73,8 @@ class Batches(ABC):
         self.binarize = binarize
         self.rank, self.world_size = process
         self.batch_sampler = Order(len(labels), shuffle, seed)
-        self._start = 0  # where the next epoch begins, after a resume in the middle of one
-        self._position = 0  # batches drawn in this epoch
+        self._start = 0  # the first batch of the next epoch: not 0 if an epoch is resumed
+        self._position = 0  # batches served in this epoch
 
     @property
     @abstractmethod
@@ -80,11 +82,11 @@ class Batches(ABC):
         """(C, H, W)."""
 
     @abstractmethod
-    def _gathered(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        """The images of one batch after the other, uint8 (B, C, H, W), where the labels are.
+    def _batches_of_bytes(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield the images of each batch, uint8 (B, C, H, W), on the device of the labels.
 
         Args:
-            parts: the indices of each batch's images, where the labels are.
+            parts: the indices of the images of each batch, on the device of the labels.
         """
 
     def __len__(self) -> int:
@@ -98,19 +100,19 @@ class Batches(ABC):
         generator.manual_seed(generator.initial_seed() + 7919 * self.rank)
         start, self._start = self._start, 0
         if self.binarize:
-            for part in parts[:start]:  # their noise is drawn all the same
+            for part in parts[:start]:  # advances the generator past the batches already served
                 torch.rand((len(part), *self.image_shape), generator=generator, device=device)
-        gathered = self._gathered(parts[start:])
-        for number, (part, pixels) in enumerate(zip(parts[start:], gathered, strict=True), start):
-            images = pixels.to(torch.float32).div_(255)
+        batches = self._batches_of_bytes(parts[start:])
+        for number, (part, pixels) in enumerate(zip(parts[start:], batches, strict=True), start):
+            images = to_float(pixels)
             if self.binarize:
-                images = binarisation.dynamic(images, generator)
+                images = binarization.dynamic(images, generator)
             self._position = number + 1
-            # Twice as fast as with brackets, on a CPU.
+            # index_select is twice as fast as indexing with brackets on a CPU.
             yield images, self.labels.index_select(0, part)
 
     def state_dict(self) -> dict[str, int]:
-        """How far the epoch has come, so that a run can be resumed in the middle of one."""
+        """The number of batches served in this epoch, to resume in the middle of it."""
         return {"position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -123,15 +125,21 @@ class Batches(ABC):
 
 
 class ResidentBatches(Batches):
-    """Batches gathered and converted where the tensors live.
+    """Batches gathered and converted on the device that holds the images.
 
     Args:
         images: uint8 (N, C, H, W).
         labels: int64 (N,), on the same device.
-        batch_size, options: as for all batches.
+        batch_size, options: as for `Batches`.
 
     Shape:
         yields images float32 (B, C, H, W) in [0, 1] and labels int64 (B,).
+
+    Example:
+        >>> images = torch.zeros(10, 1, 8, 8, dtype=torch.uint8)
+        >>> batches = ResidentBatches(images, torch.arange(10), batch_size=4, shuffle=True)
+        >>> [len(labels) for _, labels in batches]
+        [4, 4, 2]
     """
 
     def __init__(self, images: Tensor, labels: Tensor, batch_size: int, **options: Any) -> None:
@@ -142,7 +150,7 @@ class ResidentBatches(Batches):
     def image_shape(self) -> Sequence[int]:
         return self.images.shape[1:]
 
-    def _gathered(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+    def _batches_of_bytes(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         for part in parts:
-            # Three times as fast as indexing with brackets, on a CPU.
+            # Three times as fast as indexing with brackets on a CPU.
             yield self.images.index_select(0, part)

@@ -1,4 +1,4 @@
-"""The LightningDataModule: serves the splits of the data protocol as batches."""
+"""The LightningDataModule that serves the splits of the data protocol as batches."""
 
 import sys
 from collections.abc import Sequence
@@ -9,45 +9,62 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from vae_lightning.data.batches import Batch, Batches
-from vae_lightning.data.binarisation import Binarize
-from vae_lightning.data.images import Images
+from vae_lightning.data.binarization import Binarize
+from vae_lightning.data.dataset import ImageDataset
+from vae_lightning.data.image_files import NamedImages
+from vae_lightning.data.pixels import to_float
 from vae_lightning.data.protocol import Protocol, Validation
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
 from vae_lightning.utils.checks import at_least
 
-# So many names of files that cannot be read are told.
-_TOLD = 10
+# Unreadable files that the warning names.
+_MAX_NAMED = 10
 
 
 class ImageDataModule(LightningDataModule):
-    """Serves a source's images: from tensors on the training device, or from files.
+    """Serves the images of a source, from tensors on the training device or from files.
 
     Args:
         name: the data set's name in results and folder names.
-        source: where images come from.
+        source: of the images.
         root: folder of the files.
         size: height and width of the images served, in pixels; other sizes are scaled.
-        channels: channels of the images served; the source's own.
-        num_classes: classes that the labels tell apart; the source's own.
-        batch_size: training images in a batch, in each process.
-        eval_batch_size: the same for validation and test; no result depends on it
-            beyond sampling noise.
-        val_size: images held out of the training split: the same ones whatever the seed. A source
-            with a validation split of its own wants none.
-        validation: `split` validates on those images; `test` on the test split, as scripts
-            that know no validation set do.
+        channels: channels of the images; those of the source.
+        num_classes: number of classes; that of the source.
+        batch_size: training images in a batch of one process.
+        eval_batch_size: the same for validation and test. Results depend on it through sampling
+            noise only.
+        val_size: training images that are set aside for validation, the same ones for every seed;
+            0 if the source has a validation split.
+        validation: `split` validates on the validation images; `test` on the test split, as
+            scripts without a validation set do.
         binarize: `none` keeps grey pixels; `threshold` cuts at one half; `fixed` draws each pixel
             once; `dynamic` draws it anew for each training batch. Validation and test images are
-            drawn once, from a fixed seed.
-        held_out: classes that no split holds; `held_out_images` has them, for detection.
-        seed: of the order of the training images and their binarisation.
+            drawn once, with a fixed seed.
+        held_out: classes that are left out of all splits; `held_out_images` returns them.
+        seed: of the order of the training images and of their binarisation.
 
     Raises:
-        ValueError: a size that is out of range, or does not fit the source.
+        ValueError: a value is out of range, or does not fit the source.
+
+    Example:
+        >>> from vae_lightning.data.sources import Digits
+        >>> data = ImageDataModule(
+        ...     name="digits", source=Digits(), root=".", size=8, channels=1, num_classes=10,
+        ...     batch_size=128, eval_batch_size=1000, val_size=137, validation="split",
+        ...     binarize="none", held_out=[], seed=0,
+        ... )
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> data.num_images
+        {'train': 1300, 'val': 137, 'test': 360}
+        >>> images, labels = next(iter(data.train_dataloader()))
+        >>> images.shape, labels.shape
+        (torch.Size([128, 1, 8, 8]), torch.Size([128]))
     """
 
-    # Whether `root` is the folder of all data sets, which the environment may say.
+    # Whether `root` is the folder of all data sets, which VAE_LIGHTNING_DATA may set.
     shared_root = True
 
     def __init__(
@@ -82,19 +99,19 @@ class ImageDataModule(LightningDataModule):
         )
         self.name = name
         self.source = source
-        self.cache = self.protocol.root  # for what evaluation computes of the images
+        self.cache = self.protocol.root  # for what evaluation computes from the images
         self.channels = channels
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.seed = seed
-        self._splits: dict[str, Images] = {}
+        self._splits: dict[str, ImageDataset] = {}
 
     @property
     def num_images(self) -> dict[str, int]:
         """Images in each split: `train`, `val`, `test`.
 
-        They are exact once the data is set up. Before, they are what there is at the most: the
-        images of classes that are held out, and files that cannot be read, are counted as well.
+        They are exact once the data is set up. Before, images of held-out classes and files that
+        cannot be read are counted as well.
         """
         if self._splits:
             return {name: len(images) for name, images in self._splits.items()}
@@ -104,22 +121,22 @@ class ImageDataModule(LightningDataModule):
         self.source.fetch(self.protocol.root)
 
     def setup(self, stage: str) -> None:
-        """Read both splits once; later calls find them read."""
+        """Read all splits at the first call; later calls do nothing."""
         if self._splits:
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        unplaced = self.protocol.splits()
-        test = unplaced["test"].placed(device)
-        val = test if unplaced["val"] is unplaced["test"] else unplaced["val"].placed(device)
-        splits = {"train": unplaced["train"].placed(device), "val": val, "test": test}
-        self._tell_unreadable()
+        unread = self.protocol.splits()
+        test = unread["test"].loaded(device)
+        val = test if unread["val"] is unread["test"] else unread["val"].loaded(device)
+        splits = {"train": unread["train"].loaded(device), "val": val, "test": test}
+        self._warn_of_unreadable()
         for name, images in splits.items():
             if len(images) == 0 and self.num_images[name] > 0:
                 raise DataError(f"{self.protocol.root}: no image of the {name} split is left")
         self._splits = splits
 
     def train_dataloader(self) -> Batches:
-        # Overfitting a few batches on purpose needs the same ones in every epoch.
+        # overfit_batches needs the same batches in every epoch.
         shuffle = not getattr(self.trainer, "overfit_batches", 0)
         return self._splits["train"].batches(
             self.batch_size,
@@ -136,51 +153,74 @@ class ImageDataModule(LightningDataModule):
         return self._evaluated("test")
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
-        """Return the batch: it was made on the device."""
+        """Return the batch, which is on the device already."""
         return batch
 
     def images(self, split: str, count: int) -> tuple[Tensor, Tensor]:
-        """The first `count` images of a split, or all that there are: for pictures of a model.
+        """The first `count` images of a split, or all of them if there are fewer.
 
         Shape:
             returns images float32 (count, C, H, W) in [0, 1] and labels int64 (count,).
         """
-        images, labels = self._splits[split].tensors(count)
-        return images.to(torch.float32).div_(255), labels
+        first = self._splits[split].in_memory(count)
+        return to_float(first.images), first.labels
 
     def evaluated(self, split: str) -> tuple[Tensor, Tensor]:
-        """All images of a split as evaluation sees them: binarised once, whatever training does.
+        """All images of a split, binarised as for evaluation even if training draws them anew.
 
         Shape:
             returns images uint8 (N, C, H, W) and labels int64 (N,).
 
         Raises:
-            DataError: they are too many for the memory.
+            DataError: they take more memory than the source may.
         """
         self.check_in_memory(split)
-        images, labels = self._splits[split].tensors()
-        return self.protocol.evaluated(images, split), labels
+        dataset = self._splits[split].in_memory()
+        return self.protocol.evaluated(dataset.images, split), dataset.labels
 
     def official(self, train: bool) -> tuple[Tensor, Tensor]:
-        """All images of the training or of the test split, before any is held out.
+        """The whole official training or test split, with held-out classes and validation images.
 
         Shape:
             returns images uint8 (N, C, H, W) and labels int64 (N,).
 
         Raises:
-            DataError: they are too many for the memory.
+            DataError: they take more memory than the source may.
         """
         split: Split = "train" if train else "test"
         self.check_in_memory(split)
-        return self.protocol.official(split).tensors()
+        dataset = self.protocol.official(split).in_memory()
+        return dataset.images, dataset.labels
 
     def held_out_images(self) -> tuple[Tensor, Tensor]:
-        """The images of the test split whose classes are held out, as evaluation sees images.
+        """The test images of the held-out classes, binarised as for evaluation.
 
         Shape:
             returns images uint8 (N, C, H, W) and labels int64 (N,).
         """
-        return self.protocol.held_out_images().tensors()
+        dataset = self.protocol.held_out_images().in_memory()
+        return dataset.images, dataset.labels
+
+    def named_test_images(self, *, held_out: bool = False) -> NamedImages:
+        """The test images, or those of the held-out classes, binarised as for evaluation.
+
+        The name of an image is its file relative to the root, or `<name>/<index>` with its index
+        in the official test split if images have no files of their own.
+
+        Raises:
+            DataError: they take more memory than the source may.
+        """
+        if held_out:
+            dataset = self.protocol.held_out_images().in_memory()
+        else:
+            self.check_in_memory("test")
+            dataset = self._splits["test"].in_memory()
+        files = self.source.file_names("test")
+        names = [
+            files[index] if files is not None else f"{self.name}/{index}"
+            for index in dataset.indices.tolist()
+        ]
+        return NamedImages(dataset.images, names, dataset.labels)
 
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
@@ -188,7 +228,7 @@ class ImageDataModule(LightningDataModule):
         return images.sum().to(torch.float32) / (255 * len(images))
 
     def check_in_memory(self, split: str) -> None:
-        """Refuse to look at all images of a split at once where they are too many.
+        """Check that all images of a split fit into memory at once.
 
         Raises:
             DataError: they take more memory than the source may.
@@ -197,29 +237,29 @@ class ImageDataModule(LightningDataModule):
         if gigabytes > self.source.max_resident_gb:
             raise DataError(
                 f"the {split} images take {gigabytes:.3g} GB of memory, and "
-                f"data.max_resident_gb={self.source.max_resident_gb:g}: raise it, or do without "
-                "what needs them all at once"
+                f"data.max_resident_gb={self.source.max_resident_gb:g}: raise it, or leave out "
+                "what needs all of them at once"
             )
 
     @property
     def class_names(self) -> Sequence[str]:
-        """What each label means."""
+        """The name of each label."""
         return self.source.class_names
 
     def _evaluated(self, split: str) -> Batches:
         return self._splits[split].batches(self.eval_batch_size, process=self._process())
 
-    def _tell_unreadable(self) -> None:
+    def _warn_of_unreadable(self) -> None:
         root = self.protocol.root
         names = [str(Path(path).relative_to(root)) for path in self.source.unreadable]
         if names and not (self.trainer and not self.trainer.is_global_zero):
-            more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
+            more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
             print(
                 f"warning: {len(names):,} files of {root} cannot be read and are left out "
-                f"(data.on_error=raise stops at the first): {', '.join(names[:_TOLD])}{more}",
+                f"(data.on_error=raise stops at the first): {', '.join(names[:_MAX_NAMED])}{more}",
                 file=sys.stderr,
             )
 
     def _process(self) -> tuple[int, int]:
-        """Which process this is, and of how many."""
+        """The rank of this process and the number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

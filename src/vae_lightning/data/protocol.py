@@ -1,4 +1,4 @@
-"""The data protocol: which images train, which validate, which test, and how pixels are drawn."""
+"""The data protocol: which images are in which split, and how pixels are binarised."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,37 +7,37 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vae_lightning.data import binarisation
-from vae_lightning.data.binarisation import Binarize
-from vae_lightning.data.images import Images
+from vae_lightning.data import binarization
+from vae_lightning.data.binarization import Binarize
+from vae_lightning.data.dataset import ImageDataset
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
 from vae_lightning.utils.checks import at_least
 
 Validation = Literal["split", "test"]
 
-# The draws that evaluation depends on have a seed of their own: runs with other seeds are compared
-# on the same images.
+# Of the choice of validation images and of binarisation for evaluation: runs with different seeds
+# are evaluated on the same images.
 SEED = 0
 
-# Each draw has a stream of its own: none serves two images.
+# Added to SEED, so that no two images are binarised with the same noise.
 _FIXED: dict[Split, int] = {"train": 0, "test": 1, "val": 5}
-_DRAWN_ONCE: dict[Split, int] = {"test": 1, "val": 2, "train": 3}
-_FROM_ELSEWHERE = 4
+_DYNAMIC: dict[Split, int] = {"test": 1, "val": 2, "train": 3}
+_OTHER_IMAGES = 4
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is done with a source's images before they are served.
+    """How the images of a source are split and binarised before they are served.
 
     Attributes:
-        source: where images come from.
+        source: of the images.
         root: folder of the files.
         size: height and width of the images served, in pixels.
         val_size, validation, binarize, held_out: as for `ImageDataModule`.
 
     Raises:
-        ValueError: a value that does not fit the source.
+        ValueError: a value does not fit the source.
     """
 
     source: ImageSource
@@ -71,9 +71,9 @@ class Protocol:
 
     @property
     def expected(self) -> dict[str, int]:
-        """Images in each split at the most.
+        """The maximum number of images in each split.
 
-        The images of classes that are held out, and files that cannot be read, are counted as well.
+        Images of held-out classes and files that cannot be read are counted as well.
         """
         val = self.source.num_test
         if self.validation == "split":
@@ -84,8 +84,8 @@ class Protocol:
             "test": self.source.num_test,
         }
 
-    def splits(self) -> dict[str, Images]:
-        """The images of each split, as they are served; those to validate on may be the test ones.
+    def splits(self) -> dict[str, ImageDataset]:
+        """The images of each split, as they are served; `val` may be the same object as `test`.
 
         Raises:
             DataError: there are too few training images for `val_size`.
@@ -97,18 +97,18 @@ class Protocol:
                 f"{len(train)} training images"
             )
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SEED))
-        kept, held_out = order.split([len(order) - self.val_size, self.val_size])
-        test = self._without_held_out(self._drawn_once(self.official("test"), "test"))
+        training, validation = order.split([len(order) - self.val_size, self.val_size])
+        test = self._without_held_out(self._binarized_once(self.official("test"), "test"))
         if self.validation == "test":
             val = test
         elif self.source.num_val:
-            val = self._without_held_out(self._drawn_once(self.official("val"), "val"))
+            val = self._without_held_out(self._binarized_once(self.official("val"), "val"))
         else:
-            val = self._drawn_once(train.select(held_out), "val")
-        return {"train": train.select(kept), "val": val, "test": test}
+            val = self._binarized_once(train.select(validation), "val")
+        return {"train": train.select(training), "val": val, "test": test}
 
-    def official(self, split: Split) -> Images:
-        """The images of one of the source's splits, before any is held out."""
+    def official(self, split: Split) -> ImageDataset:
+        """A whole split of the source, with validation images and held-out classes in it."""
         images = self.source.open(self.root, split, self.size)
         if self.binarize == "threshold":
             return images.binarized("threshold", seed=0)
@@ -116,23 +116,23 @@ class Protocol:
             return images.binarized("fixed", SEED + _FIXED[split])
         return images
 
-    def held_out_images(self) -> Images:
-        """The images of the test split whose classes are held out, as evaluation sees images."""
-        images = self._drawn_once(self.official("test"), "test")
+    def held_out_images(self) -> ImageDataset:
+        """The test images of the held-out classes, binarised as for evaluation."""
+        images = self._binarized_once(self.official("test"), "test")
         return images.select(self._is_held_out(images))
 
     def evaluated(self, images: Tensor, split: str) -> Tensor:
-        """The images that a split serves as evaluation sees them, whatever training does.
+        """Images of a split, binarised as for evaluation even if training draws them anew.
 
         Shape:
             uint8 (N, C, H, W); returns the same.
         """
         if split == "train" and self.binarize == "dynamic":
-            return binarisation.fixed(images, SEED + _DRAWN_ONCE["train"])
+            return binarization.fixed(images, SEED + _DYNAMIC["train"])
         return images
 
     def as_evaluated(self, images: Tensor) -> Tensor:
-        """Images of elsewhere as evaluation would see them.
+        """Images from outside the data set, binarised as for evaluation.
 
         Shape:
             uint8 (N, C, H, W); returns the same.
@@ -140,16 +140,16 @@ class Protocol:
         if self.binarize == "none":
             return images
         if self.binarize == "threshold":
-            return binarisation.threshold(images)
-        return binarisation.fixed(images, SEED + _FROM_ELSEWHERE)
+            return binarization.threshold(images)
+        return binarization.fixed(images, SEED + _OTHER_IMAGES)
 
-    def _is_held_out(self, images: Images) -> Tensor:
+    def _is_held_out(self, images: ImageDataset) -> Tensor:
         return torch.isin(images.labels, torch.tensor(self.held_out, dtype=images.labels.dtype))
 
-    def _without_held_out(self, images: Images) -> Images:
+    def _without_held_out(self, images: ImageDataset) -> ImageDataset:
         return images.select(~self._is_held_out(images)) if self.held_out else images
 
-    def _drawn_once(self, images: Images, split: Split) -> Images:
+    def _binarized_once(self, images: ImageDataset, split: Split) -> ImageDataset:
         if self.binarize == "dynamic":
-            return images.binarized("fixed", SEED + _DRAWN_ONCE[split])
+            return images.binarized("fixed", SEED + _DYNAMIC[split])
         return images

@@ -1,10 +1,10 @@
-"""Sources: data sets as uint8 tensors, from the files of a folder or from an installed library."""
+"""Data sets with official splits, downloaded or installed with a library."""
 
 import errno
 import math
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -12,14 +12,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from vae_lightning.data.images import Images, InMemory
+from vae_lightning.data.dataset import ImageDataset, InMemoryDataset
+from vae_lightning.data.pixels import resize
 from vae_lightning.errors import DataError
 
-# A mirror that says nothing for so long is given up.
+# How long to wait for a mirror to answer.
 TIMEOUT_SECONDS = 10.0
-
 
 Split = Literal["train", "val", "test"]
 
@@ -28,13 +27,13 @@ class ImageSource(ABC):
     """A data set with training and test splits.
 
     Attributes:
-        title: how people write its name.
+        title: its name in messages.
         channels: of its images.
-        num_train, num_test: images in these splits, so far as they can be read.
-        num_val: images of a validation split of its own; 0 where it has none.
-        class_names: the label's meaning, by label; none where labels mean nothing, and are 0.
-        max_resident_gb: what its images may take of the memory, in gigabytes.
-        unreadable: the files that could not be read and were left out, so far.
+        num_train, num_test: images in these splits, including files that cannot be read.
+        num_val: images in an official validation split; 0 if there is none.
+        class_names: the name of each label; empty if there are no classes, and all labels are 0.
+        max_resident_gb: the maximum size of the images in memory, in gigabytes.
+        unreadable: paths of the files that could not be read so far, which are left out.
     """
 
     title: str
@@ -48,26 +47,30 @@ class ImageSource(ABC):
 
     @abstractmethod
     def fetch(self, root: Path) -> None:
-        """Make sure that the data is there, downloading into `root` what is not.
+        """Download into `root` what is missing there.
 
         Raises:
-            DataError: it cannot be had.
+            DataError: the download failed.
         """
 
     @abstractmethod
-    def open(self, root: Path, split: Split, size: int) -> Images:
+    def open(self, root: Path, split: Split, size: int) -> ImageDataset:
         """The images of one split, scaled to `size` by `size` pixels.
 
         Raises:
             DataError: a file is missing or broken.
         """
 
+    @abstractmethod
+    def file_names(self, split: Split) -> Sequence[str] | None:
+        """The file of each image of a split, relative to the root; None if images share files."""
+
 
 class Source(ImageSource):
     """A data set with official splits that fits into memory.
 
     Attributes:
-        size: what its images have of their own, before any resizing.
+        size: height and width of its images before they are scaled.
     """
 
     size: int
@@ -84,13 +87,16 @@ class Source(ImageSource):
             DataError: a file is missing or broken.
         """
 
-    def open(self, root: Path, split: Split, size: int) -> InMemory:
+    def open(self, root: Path, split: Split, size: int) -> InMemoryDataset:
         images, labels = self.load(root, train=split == "train")
-        return InMemory(resize(images, size), labels)
+        return InMemoryDataset(resize(images, size), labels, torch.arange(len(labels)))
+
+    def file_names(self, split: Split) -> None:
+        return None
 
 
 class _IDX(Source):
-    """Data sets in MNIST's file format, by torchvision's addresses and checksums."""
+    """Data sets in MNIST's file format, downloaded with torchvision's addresses and checksums."""
 
     channels = 1
     size = 28
@@ -98,7 +104,7 @@ class _IDX(Source):
     num_test = 10_000
 
     def _dataset(self) -> Any:
-        import torchvision.datasets  # imported where it is used: it costs a second
+        import torchvision.datasets  # takes a second, which not every command needs
 
         return getattr(torchvision.datasets, type(self).__name__)
 
@@ -125,13 +131,13 @@ class _IDX(Source):
                     reasons.append(f"{mirror} ({_reason(error)})")
             else:
                 found = (
-                    f"{folder / archive} fails its checksum and no mirror gave a good one"
+                    f"{folder / archive} fails its checksum and no mirror has a good copy"
                     if had_archive
                     else f"{self.title} is not in {folder} and could not be downloaded"
                 )
                 raise DataError(
                     f"{found}: {'; '.join(reasons)}. Either put its four .gz files into {folder} "
-                    "(or set data.root to where they are), or use data=digits, which needs none"
+                    "(or set data.root to their folder), or use data=digits, which needs no files"
                 )
 
     def load(self, root: Path, train: bool) -> tuple[Tensor, Tensor]:
@@ -143,13 +149,22 @@ class _IDX(Source):
 
 
 class MNIST(_IDX):
-    """Handwritten digits (LeCun, Cortes and Burges, 1998)."""
+    """Handwritten digits.
+
+    References:
+        LeCun, Cortes and Burges, "The MNIST database of handwritten digits", 1998.
+    """
 
     title = "MNIST"
 
 
 class FashionMNIST(_IDX):
-    """Pictures of clothes (Xiao, Rasul and Vollgraf, 2017)."""
+    """Pictures of clothes.
+
+    References:
+        Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+        Learning Algorithms", 2017, https://arxiv.org/abs/1708.07747.
+    """
 
     title = "Fashion-MNIST"
     class_names = (
@@ -159,17 +174,31 @@ class FashionMNIST(_IDX):
 
 
 class KMNIST(_IDX):
-    """Cursive Japanese characters (Clanuwat et al., 2018)."""
+    """Cursive Japanese characters.
+
+    References:
+        Clanuwat, Bober-Irizar, Kitamoto, Lamb, Yamamoto and Ha, "Deep Learning for Classical
+        Japanese Literature", 2018, https://arxiv.org/abs/1812.01718.
+    """
 
     title = "KMNIST"
     class_names = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
 class Digits(Source):
-    """The 1,797 digits of 8x8 pixels inside scikit-learn (Alpaydin and Kaynak, 1998).
+    """The 1,797 digits of 8x8 pixels that are installed with scikit-learn.
 
-    They come without official splits. The last 360 are the test split: they were written by other
-    people than the first ones.
+    They have no official splits. The last 360 are the test split: other people wrote them.
+
+    Example:
+        >>> from pathlib import Path
+        >>> images, labels = Digits().load(Path(), train=False)
+        >>> images.shape, images.dtype
+        (torch.Size([360, 1, 8, 8]), torch.uint8)
+
+    References:
+        Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+        Repository, 1998.
     """
 
     title = "scikit-learn digits"
@@ -191,23 +220,8 @@ class Digits(Source):
         return images[chosen], labels[chosen]
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """Scale images to `size` by `size` pixels, bilinearly and without aliasing.
-
-    Shape:
-        images uint8 (N, C, H, W); returns uint8 (N, C, size, size).
-    """
-    if images.shape[-2:] == (size, size):
-        return images
-    parts = [
-        F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
-        for part in images.split(5000)
-    ]
-    return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in parts])
-
-
 def _read_idx(path: Path) -> Tensor:
-    # A file that an earlier run left half unpacked is caught by the sizes in its own header.
+    # The sizes in the header tell whether a file is complete: unpacking may have been interrupted.
     try:
         raw = bytearray(path.read_bytes())
     except OSError as error:
@@ -218,7 +232,7 @@ def _read_idx(path: Path) -> Tensor:
     if dimensions == 0 or len(raw) != header + math.prod(shape):
         raise DataError(
             f"{path} is cut short or not an IDX file ({len(raw):,} bytes): delete it and run "
-            "again, and it is unpacked or downloaded anew"
+            "again to unpack or download it again"
         )
     return torch.frombuffer(raw, dtype=torch.uint8, offset=header).reshape(shape)
 

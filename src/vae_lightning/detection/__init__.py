@@ -1,1 +1,1 @@
-"""Which images a trained model finds strange."""
+"""Anomaly detection: scores of images under a trained model, and decisions from them."""

@@ -1,9 +1,9 @@
-"""The pictures of a detection."""
+"""Figures of a detection result."""
 
 import torch
 from torch import Tensor
 
-from vae_lightning.detection.results import Findings
+from vae_lightning.detection.results import DetectionResult
 from vae_lightning.detection.scores import UNITS
 from vae_lightning.drawing.figures import new_figure, to_image
 
@@ -11,67 +11,67 @@ _ROWS, _COLUMNS = 3, 10
 _NORMAL, _ANOMALY, _VALIDATION = "C0", "C3", "0.6"
 
 
-def extremes(findings: Findings) -> Tensor:
-    """The most and the least anomalous images, with their scores; framed red, known anomalies.
+def extremes(result: DetectionResult) -> Tensor:
+    """The most and the least anomalous images with their scores; known anomalies have a red frame.
 
     Shape:
         returns uint8 (3, H, W).
     """
-    subjects, first = findings.subjects, findings.scored[0]
-    order = first.order
-    count = min(_ROWS * _COLUMNS, max(1, len(order) // 2))
+    inputs, first = result.inputs, result.scores[0]
+    ranking = first.ranking
+    count = min(_ROWS * _COLUMNS, max(1, len(ranking) // 2))
     columns = min(_COLUMNS, count)
     rows = -(-count // columns)
-    cell, line, head = 0.78, 0.2, 0.42
-    height = 2 * (rows * (cell + line) + head)
+    cell, caption, header = 0.78, 0.2, 0.42  # inches
+    height = 2 * (rows * (cell + caption) + header)
     width = max(5.5, columns * cell + 0.2)
     figure = new_figure(width, height)
-    what = f"{first.title}, {UNITS[first.name]}"
-    if subjects.anomaly is not None and subjects.anomaly.any():
-        what += "; framed: known anomalies"
-    blocks = (("Most anomalous", order[:count]), ("Least anomalous", order.flip(0)[:count]))
+    description = f"{first.title}, {UNITS[first.name]}"
+    if inputs.is_anomaly is not None and inputs.is_anomaly.any():
+        description += "; framed: known anomalies"
+    blocks = (("Most anomalous", ranking[:count]), ("Least anomalous", ranking.flip(0)[:count]))
     top = height
-    for name, places in blocks:
+    for name, indices in blocks:
         figure.text(
-            0.1 / width, (top - 0.25) / height, f"{name}: {what}",
+            0.1 / width, (top - 0.25) / height, f"{name}: {description}",
             fontsize=10, weight="bold",
         )  # fmt: skip
-        top -= head
-        for number, place in enumerate(places.tolist()):
+        top -= header
+        for number, index in enumerate(indices.tolist()):
             row, column = divmod(number, columns)
-            left, bottom = 0.1 + column * cell, top - (row + 1) * (cell + line) + line
-            inside = cell - 0.08
+            left, bottom = 0.1 + column * cell, top - (row + 1) * (cell + caption) + caption
+            side = cell - 0.08
             axes = figure.add_axes(
-                (left / width, bottom / height, inside / width, inside / height),
+                (left / width, bottom / height, side / width, side / height),
                 xticks=[], yticks=[],
             )  # fmt: skip
-            picture = subjects.images[place].permute(1, 2, 0).numpy()
+            picture = inputs.images[index].permute(1, 2, 0).numpy()
             axes.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture,
                         cmap="gray", vmin=0, vmax=255)  # fmt: skip
-            known = subjects.anomaly is not None and bool(subjects.anomaly[place])
+            known = inputs.is_anomaly is not None and bool(inputs.is_anomaly[index])
             axes.spines[:].set(color=_ANOMALY if known else "0.5", linewidth=2.5 if known else 0.5)
-            axes.set_xlabel(f"{first.values[place]:.1f}", fontsize=7, labelpad=2)
-        top -= rows * (cell + line)
+            axes.set_xlabel(f"{first.values[index]:.1f}", fontsize=7, labelpad=2)
+        top -= rows * (cell + caption)
     return to_image(figure)
 
 
-def histogram(findings: Findings) -> Tensor:
-    """Where the first score of validation images, normal images and anomalies lies.
+def histogram(result: DetectionResult) -> Tensor:
+    """Histograms of the first score, of validation images, normal images and anomalies.
 
     Shape:
         returns uint8 (3, H, W).
     """
-    subjects, first = findings.subjects, findings.scored[0]
+    inputs, first = result.inputs, result.scores[0]
     groups = [("validation", _VALIDATION, first.validation)]
-    if subjects.anomaly is None:
+    if inputs.is_anomaly is None:
         groups.append(("images", _NORMAL, first.values))
     else:
-        groups.append(("normal", _NORMAL, first.values[~subjects.anomaly]))
-        groups.append(("anomalies", _ANOMALY, first.values[subjects.anomaly]))
+        groups.append(("normal", _NORMAL, first.values[~inputs.is_anomaly]))
+        groups.append(("anomalies", _ANOMALY, first.values[inputs.is_anomaly]))
     groups = [group for group in groups if len(group[2])]
-    both = torch.cat([values for _, _, values in groups])
-    # A few images far away would leave the rest one bar.
-    low, high = both.min().item(), max(both.quantile(0.995).item(), first.threshold)
+    all_values = torch.cat([values for _, _, values in groups])
+    # Without the upper limit, a few outliers would squeeze the rest into one bar.
+    low, high = all_values.min().item(), max(all_values.quantile(0.995).item(), first.threshold)
     high += 0.05 * (high - low) or 1.0
     figure = new_figure(7, 3.6)
     figure.subplots_adjust(left=0.05, right=0.98, bottom=0.14, top=0.9)
@@ -88,7 +88,7 @@ def histogram(findings: Findings) -> Tensor:
         xytext=(4, 0), textcoords="offset points", va="top",
     )  # fmt: skip
     axes.set(
-        xlabel=f"{first.title}, {UNITS[first.name]}; the last bar: and beyond",
+        xlabel=f"{first.title}, {UNITS[first.name]}; the last bar includes larger ones",
         ylabel="density", yticks=[], xlim=(low, high),
     )  # fmt: skip
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
@@ -96,35 +96,35 @@ def histogram(findings: Findings) -> Tensor:
     return to_image(figure)
 
 
-def curves(findings: Findings) -> Tensor | None:
-    """Receiver operating characteristic, and precision over recall; None where no truth is known.
+def curves(result: DetectionResult) -> Tensor | None:
+    """ROC and precision-recall curves; None unless anomalies and normal images are known.
 
     Shape:
         returns uint8 (3, H, W).
     """
     from sklearn.metrics import precision_recall_curve, roc_curve
 
-    anomaly = findings.subjects.anomaly
-    if anomaly is None or findings.scored[0].quality is None:
+    is_anomaly = result.inputs.is_anomaly
+    if is_anomaly is None or result.scores[0].metrics is None:
         return None
     figure = new_figure(9.5, 4.4)
     figure.subplots_adjust(left=0.07, right=0.98, bottom=0.13, top=0.92, wspace=0.22)
     roc, pr = figure.subplots(1, 2)
-    for number, scored in enumerate(findings.scored):
-        if scored.quality is None:
+    for number, score in enumerate(result.scores):
+        if score.metrics is None:
             continue
-        name, colour = scored.title, f"C{number}"
-        false, true, _ = roc_curve(anomaly.numpy(), scored.values.numpy())
-        roc.plot(false, true, color=colour, label=f"{name}: {scored.quality.auroc:.3f}")
-        at = (scored.quality.false_positive_rate, scored.quality.true_positive_rate)
+        name, colour = score.title, f"C{number}"
+        false, true, _ = roc_curve(is_anomaly.numpy(), score.values.numpy())
+        roc.plot(false, true, color=colour, label=f"{name}: {score.metrics.auroc:.3f}")
+        at = (score.metrics.false_positive_rate, score.metrics.true_positive_rate)
         roc.plot(*at, "o", color=colour, markersize=5)
-        precision, recall, _ = precision_recall_curve(anomaly.numpy(), scored.values.numpy())
-        # The last point, at recall 0, is made up.
+        precision, recall, _ = precision_recall_curve(is_anomaly.numpy(), score.values.numpy())
+        # scikit-learn appends a point at recall 0 that belongs to no threshold.
         pr.plot(recall[:-1], precision[:-1], color=colour,
-                label=f"{name}: {scored.quality.auprc:.3f}")  # fmt: skip
-    roc.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="a guess: 0.5")
-    base = findings.base_rate or 0.0
-    pr.axhline(base, color="0.6", linestyle=":", label=f"a guess: {base:.3f}")
+                label=f"{name}: {score.metrics.auprc:.3f}")  # fmt: skip
+    roc.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="random: 0.5")
+    base = result.base_rate or 0.0
+    pr.axhline(base, color="0.6", linestyle=":", label=f"random: {base:.3f}")
     roc.set(title="ROC; the dots are at the threshold", xlabel="false positive rate",
             ylabel="true positive rate")  # fmt: skip
     pr.set(title="Precision and recall of anomalies", xlabel="recall", ylabel="precision")

@@ -1,4 +1,4 @@
-"""What a detection leaves: a list of the images, its figures, its pictures, a table."""
+"""The files and the printed table of a detection result."""
 
 import csv
 import json
@@ -9,25 +9,25 @@ from rich.table import Table
 
 from vae_lightning.cli.paths import relative
 from vae_lightning.detection.pictures import curves, extremes, histogram
-from vae_lightning.detection.results import Findings, Scored, facts_of
+from vae_lightning.detection.results import DetectionResult, ScoreResult, summary
 from vae_lightning.detection.scores import UNITS
 from vae_lightning.drawing.grids import png
 
-# Names of the most anomalous images that are printed.
-_LISTED = 5
+# The most anomalous images whose names are printed.
+_NUM_PRINTED = 5
 
 
-def write(folder: Path, findings: Findings) -> list[Path]:
-    """Write all that a detection leaves.
+def write_results(folder: Path, result: DetectionResult) -> list[Path]:
+    """Write the figures, `scores.csv` and `detect.json`.
 
     Returns:
-        the files, the best to open first.
+        the files; the first ones are the best to look at first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {
-        "extremes": extremes(findings),
-        "histogram": histogram(findings),
-        "curves": curves(findings),
+        "extremes": extremes(result),
+        "histogram": histogram(result),
+        "curves": curves(result),
     }
     files = []
     for name, picture in pictures.items():
@@ -35,95 +35,96 @@ def write(folder: Path, findings: Findings) -> list[Path]:
             files.append(folder / f"{name}.png")
             files[-1].write_bytes(png(picture))
     files.append(folder / "scores.csv")
-    write_list(files[-1], findings)
+    write_scores(files[-1], result)
     files.append(folder / "detect.json")
-    files[-1].write_text(json.dumps(facts_of(findings), indent=2) + "\n")
+    files[-1].write_text(json.dumps(summary(result), indent=2) + "\n")
     return files
 
 
-def write_list(file: Path, findings: Findings) -> None:
-    """Write a line for each image, most anomalous first."""
-    subjects, first = findings.subjects, findings.scored[0]
-    flagged = first.flagged.tolist()
-    truth = None if subjects.anomaly is None else subjects.anomaly.tolist()
-    columns = {scored.name: scored.values.tolist() for scored in findings.scored}
+def write_scores(file: Path, result: DetectionResult) -> None:
+    """Write a row for each image, most anomalous first."""
+    inputs, first = result.inputs, result.scores[0]
+    decisions = first.decisions.tolist()
+    truth = None if inputs.is_anomaly is None else inputs.is_anomaly.tolist()
+    columns = {score.name: score.values.tolist() for score in result.scores}
     with file.open("w", newline="") as out:
         writer = csv.writer(out)
-        known = [*(["label"] if truth else []), *(["class"] if subjects.classes else [])]
+        known = [*(["label"] if truth else []), *(["class"] if inputs.class_names else [])]
         writer.writerow(["rank", "name", "decision", *columns, *known])
-        for rank, place in enumerate(first.order.tolist(), start=1):
-            row: list[object] = [rank, subjects.names[place], _word(flagged[place])]
-            row += [f"{values[place]:.6g}" for values in columns.values()]
+        for rank, index in enumerate(first.ranking.tolist(), start=1):
+            row: list[object] = [rank, inputs.names[index], _label(decisions[index])]
+            row += [f"{values[index]:.6g}" for values in columns.values()]
             if truth:
-                row.append(_word(truth[place]))
-            if subjects.classes:
-                row.append(subjects.classes[place])
+                row.append(_label(truth[index]))
+            if inputs.class_names:
+                row.append(inputs.class_names[index])
             writer.writerow(row)
 
 
-def show(findings: Findings, files: list[Path]) -> None:
-    """Print what was found, and where it lies."""
+def print_report(result: DetectionResult, files: list[Path]) -> None:
+    """Print the metrics of each score, the most anomalous images and the files."""
     console = Console(highlight=False)
-    protocol, first = findings.protocol, findings.scored[0]
+    protocol, first = result.protocol, result.scores[0]
     console.print(
-        f"[bold]{len(findings.subjects.images):,} images[/]: {findings.subjects.title} · "
+        f"[bold]{len(result.inputs.images):,} images[/]: {result.inputs.title} · "
         f"{relative(protocol['checkpoint'])}",
         soft_wrap=True,
     )
-    known = first.quality is not None
+    has_metrics = first.metrics is not None
     table = Table(show_edge=False)
-    # Names of two words may take two lines, where the terminal is narrow.
-    table.add_column("score", min_width=max(len(word) for word in _words(findings)))
-    for name in ("AUROC", "AUPRC") if known else ():
+    # On a narrow terminal, names wrap between words.
+    table.add_column("score", min_width=max(len(word) for word in _words(result)))
+    for name in ("AUROC", "AUPRC") if has_metrics else ():
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("threshold", justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
-    for name in ("FPR", "TPR") if known else ("anomalies",):
+    for name in ("FPR", "TPR") if has_metrics else ("anomalies",):
         table.add_column(name, justify="right", no_wrap=True)
-    for scored in findings.scored:
-        table.add_row(*_cells(scored))
+    for score in result.scores:
+        table.add_row(*_cells(score))
     console.print()
     console.print(table)
     console.print(
-        f"\nThe threshold takes {protocol['false_positive_rate_asked']:.3g} of the "
-        f"{protocol['validation_images']:,} validation images for anomalies; "
+        f"\nAt most {protocol['false_positive_rate_asked']:.3g} of the "
+        f"{protocol['validation_images']:,} validation images score above the threshold; "
         f"K = {protocol['num_samples']:,}, binarize={protocol['binarize']}.",
         soft_wrap=True,
     )
-    if known:
+    if has_metrics:
         console.print(
-            f"Positive are the anomalies, {protocol['anomalies']:,} of {protocol['images']:,}: "
-            f"a guess has an AUPRC of {findings.base_rate:.3f} and an AUROC of 0.5. FPR and TPR: "
-            "the shares of normal images and of anomalies above the threshold.",
+            f"The positive class are the anomalies, {protocol['anomalies']:,} of "
+            f"{protocol['images']:,}: random scores have an AUPRC of {result.base_rate:.3f} and an "
+            "AUROC of 0.5. FPR and TPR are the fractions of normal images and of anomalies above "
+            "the threshold.",
             soft_wrap=True,
         )
-    console.print(_most_anomalous(findings), soft_wrap=True)
+    console.print(_most_anomalous(result), soft_wrap=True)
     for file in files:
         console.print(f"wrote  {relative(file)}", soft_wrap=True)
 
 
-def _cells(scored: Scored) -> list[str]:
-    threshold = [f"{scored.threshold:.2f}", UNITS[scored.name]]
-    name = scored.title
-    if (found := scored.quality) is None:
-        count = int(scored.flagged.sum())
-        return [name, *threshold, f"{count:,} ({count / len(scored.values):.1%})"]
-    areas = [f"{found.auroc:.3f}", f"{found.auprc:.3f}"]
-    rates = [f"{found.false_positive_rate:.1%}", f"{found.true_positive_rate:.1%}"]
-    return [name, *areas, *threshold, *rates]
+def _cells(score: ScoreResult) -> list[str]:
+    threshold = [f"{score.threshold:.2f}", UNITS[score.name]]
+    if (metrics := score.metrics) is None:
+        count = int(score.decisions.sum())
+        return [score.title, *threshold, f"{count:,} ({count / len(score.values):.1%})"]
+    areas = [f"{metrics.auroc:.3f}", f"{metrics.auprc:.3f}"]
+    rates = [f"{metrics.false_positive_rate:.1%}", f"{metrics.true_positive_rate:.1%}"]
+    return [score.title, *areas, *threshold, *rates]
 
 
-def _most_anomalous(findings: Findings) -> str:
-    first, names = findings.scored[0], findings.subjects.names
-    shown = [
-        f"{names[place]} ({first.values[place]:.1f})" for place in first.order[:_LISTED].tolist()
+def _most_anomalous(result: DetectionResult) -> str:
+    first, names = result.scores[0], result.inputs.names
+    top = [
+        f"{names[index]} ({first.values[index]:.1f})"
+        for index in first.ranking[:_NUM_PRINTED].tolist()
     ]
-    return f"Most anomalous by {first.title}: {', '.join(shown)}"
+    return f"Most anomalous by {first.title}: {', '.join(top)}"
 
 
-def _word(anomaly: bool) -> str:
-    return "anomaly" if anomaly else "normal"
+def _label(is_anomaly: bool) -> str:
+    return "anomaly" if is_anomaly else "normal"
 
 
-def _words(findings: Findings) -> list[str]:
-    return [word for scored in findings.scored for word in scored.name.split("_")]
+def _words(result: DetectionResult) -> list[str]:
+    return [word for score in result.scores for word in score.name.split("_")]

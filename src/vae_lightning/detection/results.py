@@ -1,104 +1,104 @@
-"""One model's detection: scores, threshold, decisions."""
+"""The result of detection with one model: scores, thresholds, decisions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vae_lightning.cli.workspace import Workspace
-from vae_lightning.detection.decisions import Quality, quality, threshold_at
-from vae_lightning.detection.inputs import Sources, Subjects, subjects_of
+from vae_lightning.detection.decisions import DetectionMetrics, detection_metrics, threshold_at
+from vae_lightning.detection.inputs import DetectionInputs, InputSource, load_inputs
 from vae_lightning.detection.scores import UNITS, Scorer
 from vae_lightning.errors import DataError
 from vae_lightning.metrics.bounds import bound_name
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What one score says.
+class ScoreResult:
+    """One score of all images, and the decisions from it.
 
     Attributes:
         name: of the score.
-        values: of the subjects, float64 (N,); the higher, the more anomalous.
+        values: of the inputs, float64 (N,); the higher, the more anomalous.
         validation: of the validation images, float64 (V,).
-        threshold: above it an image is taken for an anomaly.
-        quality: of the decisions, where both anomalies and normal images are known.
+        threshold: images with higher scores are classified as anomalies.
+        metrics: None unless the inputs have known anomalies and known normal images.
     """
 
     name: str
     values: Tensor
     validation: Tensor
     threshold: float
-    quality: Quality | None
+    metrics: DetectionMetrics | None
 
     @property
     def title(self) -> str:
-        """Its name, for people."""
+        """Its name in reports."""
         return self.name.replace("_", " ")
 
     @property
-    def flagged(self) -> Tensor:
-        """Which subjects are taken for anomalies, bool (N,)."""
+    def decisions(self) -> Tensor:
+        """Which inputs are classified as anomalies, bool (N,)."""
         return self.values > self.threshold
 
     @property
-    def order(self) -> Tensor:
-        """The places of the subjects, most anomalous first; of equals, the first one first."""
+    def ranking(self) -> Tensor:
+        """Indices of the inputs, most anomalous first; ties keep their order."""
         return self.values.argsort(descending=True, stable=True)
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What detection found.
+class DetectionResult:
+    """All scores of one model.
 
     Attributes:
-        subjects: what was scored.
-        scored: a line for each score; the first decides.
-        protocol: all that has to be the same for the numbers to be the same.
+        inputs: the images that were scored.
+        scores: the result of each score; `scores.csv` has the decisions of the first.
+        protocol: everything that the numbers depend on.
     """
 
-    subjects: Subjects
-    scored: Sequence[Scored]
+    inputs: DetectionInputs
+    scores: Sequence[ScoreResult]
     protocol: Mapping[str, Any]
 
     @property
     def base_rate(self) -> float | None:
-        """The share of anomalies among the subjects, where it is known."""
-        anomaly = self.subjects.anomaly
-        return None if anomaly is None else anomaly.double().mean().item()
+        """The fraction of anomalies among the inputs; None if it is not known."""
+        is_anomaly = self.inputs.is_anomaly
+        return None if is_anomaly is None else is_anomaly.double().mean().item()
 
 
 def score_names(config: dict[str, Any]) -> list[str]:
-    """The scores that a configuration names, the one that decides first."""
-    chosen = config["detect"]["score"]
-    return [chosen] if isinstance(chosen, str) else chosen
+    """The scores of a configuration; the first one decides."""
+    names = config["detect"]["score"]
+    return [names] if isinstance(names, str) else names
 
 
-def find_anomalies(workspace: Workspace, sources: Sources) -> Findings:
-    """Score the validation images and the subjects, and decide.
+def score_images(workspace: Workspace, source: InputSource) -> DetectionResult:
+    """Score the validation images and the inputs, and classify the inputs.
 
     Raises:
-        DataError: the data cannot be had, or a score is not a number.
+        DataError: data is missing or cannot be read, or a score is not finite.
     """
     config, options = workspace.config, workspace.config["detect"]
     names = score_names(config)
-    subjects = subjects_of(workspace, sources)
-    training = workspace.images("train")[0] if "latent" in names else None
-    scorer = Scorer(workspace.model, names, options["num_samples"], workspace.seed, training)
-    validation, _ = workspace.images("val")
-    normal = scorer(validation, "validation images")
-    found = scorer(subjects.images, "images to score")
-    known = subjects.anomaly is not None and len(subjects.anomaly.unique()) == 2
-    scored = []
+    inputs = load_inputs(workspace, source)
+    training_images = workspace.images("train")[0] if "latent" in names else None
+    scorer = Scorer(workspace.model, names, options["num_samples"], workspace.seed, training_images)
+    validation_images, _ = workspace.images("val")
+    validation = scorer(validation_images, "validation images")
+    values = scorer(inputs.images, "images to score")
+    has_both = inputs.is_anomaly is not None and len(inputs.is_anomaly.unique()) == 2
+    scores = []
     for name in names:
-        _check_finite(name, found[name], subjects.names)
-        threshold = threshold_at(options["false_positive_rate"], normal[name])
-        measured = None
-        if known and subjects.anomaly is not None:
-            measured = quality(found[name], subjects.anomaly, threshold)
-        scored.append(Scored(name, found[name], normal[name], threshold, measured))
+        _check_finite(name, values[name], inputs.names)
+        threshold = threshold_at(options["false_positive_rate"], validation[name])
+        metrics = None
+        if has_both and inputs.is_anomaly is not None:
+            metrics = detection_metrics(values[name], inputs.is_anomaly, threshold)
+        scores.append(ScoreResult(name, values[name], validation[name], threshold, metrics))
     checkpoint = workspace.checkpoint
     protocol = {
         "checkpoint": str(checkpoint.path),
@@ -108,47 +108,48 @@ def find_anomalies(workspace: Workspace, sources: Sources) -> Findings:
         "held_out": list(workspace.data.protocol.held_out),
         "binarize": workspace.data.protocol.binarize,
         "bound": bound_name(workspace.data, workspace.model),
-        "scored": subjects.title,
-        "images": len(subjects.images),
-        "anomalies": None if subjects.anomaly is None else int(subjects.anomaly.sum()),
-        "validation_images": len(validation),
+        "scored": inputs.title,
+        "images": len(inputs.images),
+        "anomalies": None if inputs.is_anomaly is None else int(inputs.is_anomaly.sum()),
+        "validation_images": len(validation_images),
         "false_positive_rate_asked": options["false_positive_rate"],
         "num_samples": options["num_samples"],
         "seed": workspace.seed,
         "device": str(workspace.device),
         "torch": torch.__version__,
     }
-    return Findings(subjects, scored, protocol)
+    return DetectionResult(inputs, scores, protocol)
 
 
-def facts_of(findings: Findings) -> dict[str, Any]:
-    """What is kept of the findings, as plain values."""
+def summary(result: DetectionResult) -> dict[str, Any]:
+    """The content of `detect.json`."""
     scores = {
-        scored.name: {
-            "unit": UNITS[scored.name],
-            "threshold": scored.threshold,
-            "taken_for_anomalies": int(scored.flagged.sum()),
-            "false_positive_rate_validation": (scored.validation > scored.threshold)
+        score.name: {
+            "unit": UNITS[score.name],
+            "threshold": score.threshold,
+            "taken_for_anomalies": int(score.decisions.sum()),
+            "false_positive_rate_validation": (score.validation > score.threshold)
             .double()
             .mean()
             .item(),
-            **(scored.quality.plain() if scored.quality else {}),
+            **(asdict(score.metrics) if score.metrics else {}),
         }
-        for scored in findings.scored
+        for score in result.scores
     }
     return {
-        "decides": findings.scored[0].name,
+        "decides": result.scores[0].name,
         "positive_class": "anomaly",
-        "base_rate": findings.base_rate,
+        "base_rate": result.base_rate,
         "scores": scores,
-        "protocol": dict(findings.protocol),
+        "protocol": dict(result.protocol),
     }
 
 
-def _check_finite(name: str, scores: Tensor, names: Sequence[str]) -> None:
-    strange = (~scores.isfinite()).nonzero().flatten().tolist()
-    if strange:
+def _check_finite(name: str, scores: Tensor, image_names: Sequence[str]) -> None:
+    not_finite = (~scores.isfinite()).nonzero().flatten().tolist()
+    if not_finite:
+        index = not_finite[0]
         raise DataError(
-            f"{name} of {names[strange[0]]} is {scores[strange[0]]:g}, no finite number: "
+            f"{name} of {image_names[index]} is {scores[index]:g}, which is not finite: "
             "choose another detect.score"
         )

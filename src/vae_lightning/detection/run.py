@@ -1,4 +1,4 @@
-"""A detection: checked, scored, written, printed; of one run, or of all jobs of a sweep."""
+"""The task of `detect`: score images with one run, or with each job of a multirun."""
 
 import sys
 from collections.abc import Sequence
@@ -8,11 +8,17 @@ from typing import Any, TypedDict
 
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.config import check_keys, check_section, nearest
-from vae_lightning.detection.inputs import Sources, check_sources
-from vae_lightning.detection.report import show, write
-from vae_lightning.detection.results import find_anomalies, score_names
+from vae_lightning.detection.inputs import InputSource, check_inputs
+from vae_lightning.detection.report import print_report, write_results
+from vae_lightning.detection.results import score_images, score_names
 from vae_lightning.detection.scores import UNITS, check_scores
-from vae_lightning.detection.sweep import check_jobs, jobs_of, rows_of, show_table, write_table
+from vae_lightning.detection.sweep import (
+    check_jobs,
+    find_jobs,
+    print_table,
+    table_rows,
+    write_table,
+)
 from vae_lightning.errors import ConfigError
 from vae_lightning.utils.checks import at_least
 
@@ -40,72 +46,84 @@ class DetectOptions(TypedDict):
 
 
 @dataclass(frozen=True)
+class DetectionRun:
+    """A training run to score images with.
+
+    Attributes:
+        workspace: its model and data.
+        source: of the images to score.
+    """
+
+    workspace: Workspace
+    source: InputSource
+
+
+@dataclass(frozen=True)
 class Detection:
-    """What a detection needs.
+    """A checked configuration, with what the check has read.
 
     Attributes:
         config: resolved.
-        runs: the model to score with, and where its images come from; of a sweep, those of each job
-            that has finished.
-        unfinished: jobs of a sweep that have not.
-        is_sweep: whether `ckpt_path` is the folder of a sweep.
+        runs: one run, or the finished jobs of a multirun.
+        unfinished: folders of the other jobs.
+        is_multirun: whether `ckpt_path` is the folder of a multirun.
     """
 
     config: dict[str, Any]
-    runs: Sequence[tuple[Workspace, Sources]]
+    runs: Sequence[DetectionRun]
     unfinished: Sequence[Path] = ()
-    is_sweep: bool = False
+    is_multirun: bool = False
 
 
 def prepare(config: dict[str, Any]) -> Detection:
-    """Refuse what cannot be scored: nothing is fetched or written.
+    """Check a configuration. Nothing is downloaded or written.
 
     Raises:
-        ConfigError: a key, type or value that does not fit.
+        ConfigError: a key, type or value does not fit.
         CheckpointError: `ckpt_path` is no checkpoint.
-        DataError: the user's own images cannot be read.
+        DataError: the images of `input` cannot be read.
     """
     check_keys(config, _KEYS)
     _check_options(config["detect"])
-    finished, unfinished = jobs_of(config["ckpt_path"])
+    finished, unfinished = find_jobs(config["ckpt_path"])
     if unfinished and not finished:
         raise ConfigError(f"{config['ckpt_path']}: none of its {len(unfinished)} jobs has finished")
     if not finished:
         return Detection(config, [_prepare_run(config)])
     if config["input"] is not None:
-        raise ConfigError("input is scored by one run: name one, not the folder of a multirun")
+        raise ConfigError(
+            "input is scored with one run: set ckpt_path to a run, not to the folder of a multirun"
+        )
     runs = [_prepare_run(config | {"ckpt_path": str(job)}) for job in finished]
-    check_jobs(finished, [workspace.checkpoint for workspace, _ in runs], config["against"])
-    return Detection(config, runs, unfinished, is_sweep=True)
+    check_jobs(finished, [run.workspace.checkpoint for run in runs], config["against"])
+    return Detection(config, runs, unfinished, is_multirun=True)
 
 
 def detect(detection: Detection) -> None:
-    """Score the images, write the results, and print them."""
+    """Score the images, write the results and print them."""
     folder = Path(detection.config["paths"]["run_dir"])
-    if not detection.is_sweep:
-        ((workspace, sources),) = detection.runs
-        result = find_anomalies(workspace, sources)
-        show(result, write(folder, result))
+    if not detection.is_multirun:
+        (run,) = detection.runs
+        result = score_images(run.workspace, run.source)
+        print_report(result, write_results(folder, result))
         return
     if detection.unfinished:
         names = ", ".join(job.name for job in detection.unfinished)
         print(f"warning: left out because they have not finished: {names}", file=sys.stderr)
     results = []
-    for number, (workspace, sources) in enumerate(detection.runs, start=1):
-        result = find_anomalies(workspace, sources)
-        job = Path(workspace.config["ckpt_path"]).name
-        write(folder / job, result)
+    total = len(detection.runs)
+    for number, run in enumerate(detection.runs, start=1):
+        result = score_images(run.workspace, run.source)
+        job = Path(run.workspace.config["ckpt_path"]).name
+        write_results(folder / job, result)
         results.append(result)
         areas = [
-            f"{scored.title} {scored.quality.auroc:.3f}"
-            for scored in result.scored
-            if scored.quality
+            f"{score.title} {score.metrics.auroc:.3f}" for score in result.scores if score.metrics
         ]
-        total = len(detection.runs)
         print(f"{number} of {total}  {job}  AUROC: {', '.join(areas)}", flush=True)
-    rows = rows_of(results, detection.config["against"])
+    rows = table_rows(results, detection.config["against"])
     protocols = [result.protocol for result in results]
-    show_table(rows, protocols, write_table(folder, rows, protocols))
+    print_table(rows, protocols, write_table(folder, rows, protocols))
 
 
 def _check_options(options: dict[str, Any]) -> None:
@@ -115,9 +133,9 @@ def _check_options(options: dict[str, Any]) -> None:
         raise ConfigError(f"detect.score is empty: name some of {', '.join(UNITS)}")
     for name in names:
         if name not in UNITS:
-            raise ConfigError(f"detect.score={name} is not one: {nearest(name, UNITS)}")
+            raise ConfigError(f"detect.score={name} is not a score: {nearest(name, UNITS)}")
     if len(set(names)) < len(names):
-        raise ConfigError(f"detect.score={names} names one twice")
+        raise ConfigError(f"detect.score={names} names a score twice")
     try:
         at_least("detect.num_samples", options["num_samples"], 1)
     except ValueError as error:
@@ -129,28 +147,28 @@ def _check_options(options: dict[str, Any]) -> None:
         )
 
 
-def _prepare_run(config: dict[str, Any]) -> tuple[Workspace, Sources]:
+def _prepare_run(config: dict[str, Any]) -> DetectionRun:
     workspace = Workspace(config)
     try:
         check_scores(score_names(config), workspace.model)
     except ValueError as error:
         raise ConfigError(f"detect.score: {error}") from error
-    sources = check_sources(workspace)
+    source = check_inputs(workspace)
     data = workspace.datamodule
     count, rate = data.num_images["val"], config["detect"]["false_positive_rate"]
     if count == 0:
         raise ConfigError(
-            "the run held no validation images out (data.val_size=0), and the threshold is "
-            "calibrated on them: train with data.val_size above 0"
+            "the run has no validation images (data.val_size=0), and the threshold is calibrated "
+            "on them: train with data.val_size above 0"
         )
     if data.protocol.validation == "test" and config["input"] is None:
         raise ConfigError(
-            "the run validates on the test split (data.validation=test), so that no threshold can "
-            "be calibrated beside it: train with data.validation=split, or set input"
+            "the run validates on the test split (data.validation=test), so its threshold would be "
+            "calibrated on the images to score: train with data.validation=split, or set input"
         )
     if rate * count < 1 - 1e-6:
         raise ConfigError(
             f"detect.false_positive_rate={rate} is out of range: {count:,} validation images "
-            f"resolve no share below {1 / count:.2g}"
+            f"resolve no rate below {1 / count:.2g}"
         )
-    return workspace, sources
+    return DetectionRun(workspace, source)

@@ -1,17 +1,18 @@
-"""Scores of single images: the higher, the more anomalous."""
+"""Anomaly scores of images: the higher, the more anomalous."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from vae_lightning.data.pixels import to_float
 from vae_lightning.metrics import ImageBounds
 from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.likelihood import BOUNDS
 from vae_lightning.models import Model
 from vae_lightning.utils.progress import progress
 
-# What each is measured in.
+# The unit of each score.
 UNITS = {
     "reconstruction_probability": "nats",
     "elbo": "nats",
@@ -20,98 +21,122 @@ UNITS = {
     "latent": "deviations",
 }
 
-# Those that are drawn: the column of `ImageBounds`, and what makes more of it more anomalous.
+# Scores from posterior samples: the column of `ImageBounds`, and the sign that makes it a score.
 _SAMPLED = {
     "reconstruction_probability": ("distortion", 1),
     "elbo": ("elbo", -1),
     "nll": ("nll", 1),
 }
 
-_BATCH = 500
+_BATCH_SIZE = 500
 
 
 def check_scores(names: Sequence[str], model: Model) -> None:
-    """Refuse scores that a model does not have.
+    """Check that a model has these scores.
 
     Raises:
-        ValueError: one line that says what would do.
+        ValueError: it does not have one of them.
     """
     if model.num_classes is not None:
         raise ValueError(
             "the model is conditional, and the class of an anomaly is not known: "
-            "detect with a model without classes (model=vae)"
+            "use a model without classes (model=vae)"
         )
     for name in names:
         if name in ("elbo", "nll") and not has_bound(model):
             raise ValueError(
-                f"{name} needs a posterior with a density, and the codes of this model have no "
+                f"{name} needs a posterior with a density, and the encoding of this model has no "
                 "noise: choose reconstruction_probability, reconstruction or latent"
             )
 
 
 class Mahalanobis:
-    r"""How far a vector is from some others, in their own standard deviations.
+    r"""Mahalanobis distance to the mean of reference vectors, in their standard deviations.
 
-    .. math:: d(v) = \sqrt{(v - m)^\top S^{-1} (v - m)}
+    .. math:: d(v) = \sqrt{(v - m)^\top S^{+} (v - m)}
 
-    with m the mean of the others and S their covariance. Directions in which these do not vary at
-    all say nothing and are left out.
+    with m the mean and S the covariance of the reference vectors. The pseudo-inverse leaves out
+    directions in which they are constant up to rounding in float32, as the means of collapsed
+    latents are. scikit-learn's `EmpiricalCovariance` keeps such directions, and its distances then
+    measure rounding errors.
 
     Args:
-        vectors: the others.
+        vectors: the reference vectors.
 
     Shape:
         vectors (N, D).
+
+    Example:
+        >>> distance = Mahalanobis(torch.tensor([[-1.0], [0.0], [1.0]]))
+        >>> distance(torch.tensor([[2.0]]))
+        tensor([2.], dtype=torch.float64)
 
     References:
         Mahalanobis, "On the Generalized Distance in Statistics", 1936.
     """
 
     def __init__(self, vectors: Tensor) -> None:
-        # On the CPU because not every device has doubles.
+        # On the CPU because some devices lack float64.
         vectors = vectors.cpu().double()
         self.mean = vectors.mean(0)
         covariance = torch.atleast_2d(torch.cov(vectors.T))
-        # float32 resolves seven digits of a value, so fourteen of its variance.
+        # float32 has 7 digits, so a variance below 1e-13 of the largest one may be rounding alone.
         self.precision = torch.linalg.pinv(covariance, rtol=1e-13, hermitian=True)
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """The distances.
+        """The distance of each vector.
 
         Shape:
             vectors (N, D); returns float64 (N,), on the CPU.
         """
-        away = vectors.cpu().double() - self.mean
-        return ((away @ self.precision) * away).sum(1).clamp_min(0).sqrt()
+        difference = vectors.cpu().double() - self.mean
+        return ((difference @ self.precision) * difference).sum(1).clamp_min(0).sqrt()
 
 
 class Scorer:
     r"""Scores images with a model.
 
-    `reconstruction_probability`, with its sign turned, is what the pixels cost, given latents
-    that were drawn for the image; `elbo`, likewise, adds the rate; `nll` is the importance-weighted
-    bound. K samples of each image, in nats:
+    With K posterior samples of each image, in nats:
 
-    .. math:: -\mathbb{E}_{q(z|x)} \log p(x|z), \quad
-              -\mathbb{E}_{q(z|x)} \log p(x|z) + \mathrm{KL}(q(z|x) \,\|\, p(z)), \quad
-              -\log \frac{1}{K} \sum_k \frac{p(x, z_k)}{q(z_k|x)}
+    - `reconstruction_probability`: :math:`-\mathbb{E}_{q(z|x)} \log p(x|z)`, the negative of the
+      quantity that An and Cho call by this name;
+    - `elbo`: :math:`-\mathbb{E}_{q(z|x)} \log p(x|z) + \mathrm{KL}(q(z|x) \,\|\, p(z))`, the
+      negative ELBO;
+    - `nll`: :math:`-\log \frac{1}{K} \sum_k p(x, z_k) / q(z_k|x)`, the importance-weighted bound.
 
-    `reconstruction` is the squared error, summed over the pixels, of the picture that the
-    posterior's mean gives; `latent` the Mahalanobis distance of that mean to those of the training
-    images. These two draw nothing.
+    Without noise:
 
-    Each image has a stream of noise of its own, from the seed and its place, so that no score
-    depends on the images beside it.
+    - `reconstruction`: the squared error of the reconstruction from the posterior's mean, summed
+      over pixels;
+    - `latent`: the Mahalanobis distance of the posterior's mean to those of the training images.
+
+    The noise of an image depends on the seed and the image's index, so a score does not depend on
+    the other images.
 
     Args:
         model: in evaluation mode.
         names: of the scores.
         num_samples: K.
         seed: of the noise.
-        training_images: what `latent` measures from; needed for it alone.
+        training_images: the reference of `latent`; needed for it only.
 
     Shape:
         training_images uint8 (N, C, H, W).
+
+    Raises:
+        ValueError: `latent` without training images.
+
+    Example:
+        Score four images with a model that has not been trained.
+
+        >>> from vae_lightning.config import compose, instantiate, to_container
+        >>> config = compose("train", ["data=digits", "model.latent_dim=2"])
+        >>> model = instantiate(to_container(config.model), "model").eval()
+        >>> images = torch.zeros(4, 1, 28, 28, dtype=torch.uint8)
+        >>> scorer = Scorer(model, ["elbo", "reconstruction"], num_samples=5, seed=0)
+        >>> scores = scorer(images, "images")
+        >>> {name: values.shape for name, values in scores.items()}
+        {'elbo': torch.Size([4]), 'reconstruction': torch.Size([4])}
 
     References:
         An and Cho, "Variational Autoencoder based Anomaly Detection using Reconstruction
@@ -134,16 +159,18 @@ class Scorer:
         if "latent" in names:
             if training_images is None:
                 raise ValueError("latent needs the training images")
-            parts = [model.latent_means(self._shown(part)) for part in training_images.split(1000)]
+            parts = [
+                model.latent_means(self._to_model(part)) for part in training_images.split(1000)
+            ]
             self.distance = Mahalanobis(torch.cat(parts))
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, what: str) -> dict[str, Tensor]:
+    def __call__(self, images: Tensor, label: str) -> dict[str, Tensor]:
         """Score images.
 
         Args:
             images: the images.
-            what: they are, for the progress bar.
+            label: of the progress bar.
 
         Shape:
             images uint8 (N, C, H, W); returns float64 (N,), on the CPU, by name.
@@ -151,17 +178,16 @@ class Scorer:
         metric = ImageBounds(self.num_samples, self.seed)
         sampled = any(name in _SAMPLED for name in self.names)
         errors, distances = [], []
-        places = torch.arange(len(images)).split(_BATCH)
-        with progress(what, len(images)) as advance:
-            for chosen in places:
-                x = self._shown(images[chosen])
+        with progress(label, len(images)) as advance:
+            for indices in torch.arange(len(images)).split(_BATCH_SIZE):
+                x = self._to_model(images[indices])
                 if sampled:
-                    metric.update(self.model, x, chosen)
+                    metric.update(self.model, x, indices)
                 if "reconstruction" in self.names:
                     errors.append((x - self.model.reconstruct(x)).square().double().sum((1, 2, 3)))
                 if self.distance is not None:
                     distances.append(self.distance(self.model.latent_means(x)))
-                advance(len(chosen))
+                advance(len(indices))
         scores = {}
         if sampled:
             bounds = metric.compute().cpu()
@@ -173,6 +199,6 @@ class Scorer:
             scores["latent"] = torch.cat(distances)
         return {name: scores[name] for name in self.names}
 
-    def _shown(self, images: Tensor) -> Tensor:
+    def _to_model(self, images: Tensor) -> Tensor:
         parameter = next(self.model.parameters())
-        return images.to(parameter.device, parameter.dtype).div_(255)
+        return to_float(images, parameter.dtype, parameter.device)

@@ -14,42 +14,43 @@ from rich.table import Table
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.cli.paths import relative
 from vae_lightning.config.hyperparameters import hyperparameters
-from vae_lightning.detection.results import Findings
+from vae_lightning.detection.results import DetectionResult
 from vae_lightning.errors import ConfigError
 
 _AREAS = ("auroc", "auprc")
-# What the jobs of one table may differ in.
+# Keys in which the jobs of one table may differ.
 _VARIED = ("seed", "data.held_out")
 
 
-def jobs_of(path: str | None) -> tuple[list[Path], list[Path]]:
-    """The runs below the folder of a multirun: those that are finished, and the others.
+def find_jobs(path: str | None) -> tuple[list[Path], list[Path]]:
+    """The jobs of a multirun: those that have finished, and the others.
 
     Args:
-        path: of the folder; of anything else there are none.
+        path: the folder of a multirun; no jobs are found in anything else.
     """
     folder = Path(path) if isinstance(path, str) else Path()
     if path is None or not folder.is_dir() or (folder / "checkpoints").is_dir():
         return [], []
     jobs = sorted((job.parent for job in folder.glob("*/checkpoints")), key=_number)
-    done = [job for job in jobs if (job / "metrics.json").is_file()]
-    return done, [job for job in jobs if job not in done]
+    finished = [job for job in jobs if (job / "metrics.json").is_file()]
+    return finished, [job for job in jobs if job not in finished]
 
 
 def check_jobs(
     jobs: Sequence[Path], checkpoints: Sequence[Checkpoint], against: str | None
 ) -> None:
-    """Refuse runs that do not belong in one table.
+    """Check that the runs can be put into one table.
 
     Raises:
-        ConfigError: they differ in more than the seed and the classes held out.
+        ConfigError: they differ in more than the seed and the held-out classes, or have neither
+            held-out classes nor another data set as anomalies.
     """
     first = None
     for job, checkpoint in zip(jobs, checkpoints, strict=True):
         config = checkpoint.config
         if against is None and not config["data"]["held_out"]:
             raise ConfigError(
-                f"{job} held no class out of training, so that its test split has no anomalies: "
+                f"{job} held no class out of training, so its test split has no anomalies: "
                 "set against to another data set"
             )
         kept = hyperparameters(config)
@@ -59,19 +60,19 @@ def check_jobs(
             if first.get(key) != kept.get(key):
                 raise ConfigError(
                     f"{job} was trained with {key}={kept.get(key)} and {jobs[0].name} with "
-                    f"{first.get(key)}: a table is over classes held out and seeds alone"
+                    f"{first.get(key)}: only the held-out classes and the seed may differ"
                 )
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one score reaches on one kind of anomaly, over training seeds.
+class TableRow:
+    """Metrics of one score on one kind of anomaly, over training seeds.
 
     Attributes:
-        anomaly: the class or data set that is found.
-        score: its name.
+        anomaly: the held-out classes, or the data set of the anomalies.
+        score: the name of the score.
         seeds: of the runs.
-        base_rate: the share of anomalies, what a guess has for AUPRC.
+        base_rate: the fraction of anomalies, which is the AUPRC of random scores.
         auroc, auprc: of each run.
     """
 
@@ -83,33 +84,33 @@ class Row:
     auprc: Sequence[float]
 
 
-def rows_of(findings: Sequence[Findings], against: str | None) -> list[Row]:
-    """Gather the runs by what is found, score after score."""
-    groups: dict[tuple[int, str], list[Findings]] = defaultdict(list)
-    names = [scored.name for scored in findings[0].scored]
-    for found in findings:
-        anomaly = against or ", ".join(map(str, found.protocol["held_out"]))
+def table_rows(results: Sequence[DetectionResult], against: str | None) -> list[TableRow]:
+    """Group the runs by anomaly; the rows of one score follow each other."""
+    groups: dict[tuple[int, str], list[DetectionResult]] = defaultdict(list)
+    names = [score.name for score in results[0].scores]
+    for result in results:
+        anomaly = against or ", ".join(map(str, result.protocol["held_out"]))
         for number in range(len(names)):
-            groups[number, anomaly].append(found)
+            groups[number, anomaly].append(result)
     rows = []
     for number, anomaly in sorted(groups):
         runs = groups[number, anomaly]
-        qualities = [quality for run in runs if (quality := run.scored[number].quality)]
+        metrics = [found for run in runs if (found := run.scores[number].metrics)]
         rows.append(
-            Row(
+            TableRow(
                 anomaly=anomaly,
                 score=names[number],
                 seeds=[run.protocol["training_seed"] for run in runs],
                 base_rate=runs[0].base_rate or 0.0,
-                auroc=[quality.auroc for quality in qualities],
-                auprc=[quality.auprc for quality in qualities],
+                auroc=[found.auroc for found in metrics],
+                auprc=[found.auprc for found in metrics],
             )
         )
     return rows
 
 
-def facts_of_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as plain values, with means and deviations."""
+def rows_summary(rows: Sequence[TableRow]) -> list[dict[str, Any]]:
+    """The rows of `table.json`, with means and standard deviations."""
     return [
         {
             "anomaly": row.anomaly,
@@ -129,8 +130,8 @@ def facts_of_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def cells_of(rows: Sequence[Row], area: str) -> tuple[list[str], list[list[str]]]:
-    """The head and the lines of a table: an anomaly a line, the mean over them last.
+def table_cells(rows: Sequence[TableRow], area: str) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a table: one row for each anomaly, and their mean.
 
     Args:
         rows: of all scores.
@@ -141,7 +142,7 @@ def cells_of(rows: Sequence[Row], area: str) -> tuple[list[str], list[list[str]]
     for anomaly in dict.fromkeys(row.anomaly for row in rows):
         own = [row for row in rows if row.anomaly == anomaly]
         line = [anomaly, f"{own[0].base_rate:.3f}", str(len(own[0].seeds))]
-        lines.append(line + [_shown(getattr(row, area)) for row in own])
+        lines.append(line + [_mean_and_deviation(getattr(row, area)) for row in own])
     if len(lines) > 1:
         columns = [[row for row in rows if row.score == score] for score in scores]
         means = [f"{mean(mean(getattr(row, area)) for row in column):.3f}" for column in columns]
@@ -149,39 +150,39 @@ def cells_of(rows: Sequence[Row], area: str) -> tuple[list[str], list[list[str]]
     return ["anomaly", "share", "seeds", *(score.replace("_", " ") for score in scores)], lines
 
 
-def write_table(folder: Path, rows: Sequence[Row], protocols: Sequence[Any]) -> list[Path]:
+def write_table(folder: Path, rows: Sequence[TableRow], protocols: Sequence[Any]) -> list[Path]:
     """Write `table.md` and `table.json`."""
     text = ""
     for area in _AREAS:
-        head, lines = cells_of(rows, area)
-        marked = [head, ["---"] * len(head), *lines]
-        text += f"{area.upper()}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in marked)
+        header, lines = table_cells(rows, area)
+        table = [header, ["---"] * len(header), *lines]
+        text += f"{area.upper()}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in table)
         text += "\n"
     (folder / "table.md").write_text(text + explanation(protocols[0]) + "\n")
-    facts = {"positive_class": "anomaly", "rows": facts_of_rows(rows), "protocols": list(protocols)}
+    facts = {"positive_class": "anomaly", "rows": rows_summary(rows), "protocols": list(protocols)}
     (folder / "table.json").write_text(json.dumps(facts, indent=2) + "\n")
     return [folder / "table.md", folder / "table.json"]
 
 
 def explanation(protocol: Any) -> str:
-    """How the tables are to be read."""
+    """A caption for the tables."""
     return (
-        "Positive are the anomalies; their share of the images is the AUPRC of a guess. Mean and "
-        f"standard deviation over training seeds. {protocol['data']}, "
+        "The positive class are the anomalies; share is their fraction of the images, the AUPRC of "
+        f"random scores. Mean and standard deviation over training seeds. {protocol['data']}, "
         f"K = {protocol['num_samples']:,}, binarize={protocol['binarize']}."
     )
 
 
-def show_table(rows: Sequence[Row], protocols: Sequence[Any], files: Sequence[Path]) -> None:
-    """Print the tables, and where they lie."""
+def print_table(rows: Sequence[TableRow], protocols: Sequence[Any], files: Sequence[Path]) -> None:
+    """Print the tables and the names of their files."""
     console = Console(highlight=False)
     for score in dict.fromkeys(row.score for row in rows):
         own = [row for row in rows if row.score == score]
-        head, lines = cells_of(own, _AREAS[0])
-        table = Table(show_edge=False, title=f"\n{head[-1]}", title_justify="left")
-        for name in (*head[:-1], *(area.upper() for area in _AREAS)):
-            table.add_column(name, justify="left" if name == head[0] else "right")
-        for line, further in zip(lines, cells_of(own, _AREAS[1])[1], strict=True):
+        header, lines = table_cells(own, _AREAS[0])
+        table = Table(show_edge=False, title=f"\n{header[-1]}", title_justify="left")
+        for name in (*header[:-1], *(area.upper() for area in _AREAS)):
+            table.add_column(name, justify="left" if name == header[0] else "right")
+        for line, further in zip(lines, table_cells(own, _AREAS[1])[1], strict=True):
             table.add_row(*line, further[-1], end_section=len(lines) > 1 and line is lines[-2])
         console.print(table)
     console.print(f"\n{explanation(protocols[0])}", soft_wrap=True)
@@ -189,7 +190,7 @@ def show_table(rows: Sequence[Row], protocols: Sequence[Any], files: Sequence[Pa
         console.print(f"wrote  {relative(file)}", soft_wrap=True)
 
 
-def _shown(values: Sequence[float]) -> str:
+def _mean_and_deviation(values: Sequence[float]) -> str:
     spread = _deviation(values)
     return f"{mean(values):.3f}" + ("" if spread is None else f" ± {spread:.3f}")
 
@@ -199,5 +200,5 @@ def _deviation(values: Sequence[float]) -> float | None:
 
 
 def _number(job: Path) -> tuple[int, str]:
-    head = job.name.partition("_")[0]
-    return (int(head) if head.isdecimal() else 10**9, job.name)
+    prefix = job.name.partition("_")[0]
+    return (int(prefix) if prefix.isdecimal() else 10**9, job.name)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vae_lightning.data.batches import Batch
 from vae_lightning.generation.augment_methods import Make, blocks, plan
-from vae_lightning.metrics.features import FeatureClassifier, accuracy, apart
+from vae_lightning.metrics.features import FeatureClassifier, accuracy, seeded_training
 from vae_lightning.utils.random_state import fixed_noise
 
 BATCH_SIZE = 64
@@ -123,7 +123,7 @@ def measure(
         enlarged = (torch.cat([given[0], made]), torch.cat([given[1], labels[planned]]))
         pair = []
         for seen in (given, enlarged):
-            with apart(seed):
+            with seeded_training(seed):
                 pair.append(accuracy(_trained(*seen, num_classes, steps, seed), *test))
             advance(steps * BATCH_SIZE)
         accuracies[size, seed] = (pair[0], pair[1])

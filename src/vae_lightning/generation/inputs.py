@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.data import ImageDataModule
-from vae_lightning.data.files import NamedImages, read_inputs
+from vae_lightning.data.image_files import NamedImages, read_inputs
 from vae_lightning.errors import ConfigError
 from vae_lightning.generation.mode import check_classes
 from vae_lightning.models import Model

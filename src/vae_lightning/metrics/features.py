@@ -1,4 +1,4 @@
-"""A small classifier whose features are the space in which sets of images are compared."""
+"""A small classifier whose features are used to compare sets of images."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.errors import DataError
 from vae_lightning.utils.checks import at_least
 
-# How every classifier is trained. A number of steps, not of epochs: small data sets need as many.
+# The training of every classifier. Small data sets need as many steps as large ones, not epochs.
 STEPS = 2500
 BATCH_SIZE = 128
 LEARNING_RATE = 2e-3
@@ -26,15 +26,15 @@ CHANNELS = (16, 32)
 NUM_FEATURES = 64
 
 EVAL_BATCH_SIZE = 500
-# Hexadecimal digits shown of a checksum: enough to tell any two apart that meet in practice.
+# Hexadecimal digits of a checksum that are shown: collisions are negligible.
 SHORT = 12
 
 
 class FeatureClassifier(nn.Module):
-    """Two strided convolutions and a dense layer, whose output is the features, and a last layer.
+    """Two strided convolutions and a linear layer, whose output is the features, and a head.
 
-    Features are what the last layer sees. Units are exponential-linear, because of rectified ones
-    nearly half fell silent on MNIST, and a feature that is always 0 tells no images apart.
+    Activations are ELU: with ReLU nearly half of the features were constantly 0 on MNIST, and a
+    constant feature does not distinguish images.
 
     Args:
         image_shape: (C, H, W).
@@ -42,7 +42,8 @@ class FeatureClassifier(nn.Module):
 
     Attributes:
         num_features: length of a feature vector.
-        test_accuracy: share of the test images that it names correctly; NaN before training.
+        test_accuracy: fraction of the test images that it classifies correctly; NaN before
+            training.
     """
 
     num_features = NUM_FEATURES
@@ -51,7 +52,7 @@ class FeatureClassifier(nn.Module):
         super().__init__()
         channels, height, width = image_shape
         first, second = CHANNELS
-        # Each convolution halves the sides, rounding up.
+        # Each convolution halves height and width, rounding up.
         positions = -(-height // 4) * -(-width // 4)
         self.body = nn.Sequential(
             nn.Conv2d(channels, first, 3, stride=2, padding=1),
@@ -83,9 +84,9 @@ class FeatureClassifier(nn.Module):
 
     @property
     def space(self) -> str:
-        """Which feature space this is: a checksum of the weights, as 12 hexadecimal digits.
+        """The identity of the feature space: a checksum of the weights, in 12 hexadecimal digits.
 
-        Distances are comparable only within one space.
+        Distances are comparable within one space only.
         """
         return _checksum(*self.state_dict().values())[:SHORT]
 
@@ -99,31 +100,32 @@ def feature_classifier(
     num_classes: int,
     folder: Path,
 ) -> FeatureClassifier:
-    """A data set's classifier: read from `folder`, or trained once and written there.
+    """The classifier of a data set: read from `folder`, or trained and written there.
 
-    Training is on the CPU, in one thread and in float32, also where a GPU is at hand: so one
-    machine finds the same weights each time, whatever else it is doing. Other kinds of processor
-    round otherwise and find another space; to compare across machines, copy the file. Global
-    random state is left as it was.
+    Training always runs on the CPU, in one thread and in float32, so that a machine finds the same
+    weights each time. Another type of processor rounds differently and finds another feature
+    space; to compare results across machines, copy the file. The global random state is unchanged.
 
     Args:
-        name: of the data set; the start of the file's name.
-        images: to train on, as data modules keep them.
+        name: of the data set; the file name starts with it.
+        images: for training.
         labels: of these images, in 0, ..., num_classes - 1.
-        test_images: only for `test_accuracy`.
+        test_images: for `test_accuracy` only.
         test_labels: of these images.
         num_classes: number of labels.
-        folder: where classifiers are kept; made if need be. The file's name ends in a checksum of
-            data and recipe, so that data of the same name but other pixels gets a file of its own.
-            A file that is cut short or altered is replaced.
+        folder: of the classifiers; created if it is missing. The file name ends in a checksum of
+            the data and the training settings, so that other data of the same name has another
+            file. A file that is cut short or altered is replaced.
 
     Shape:
-        images uint8 (N, C, H, W), labels int64 (N,); test images and labels alike.
-        The classifier comes back on the CPU, in evaluation mode, and asks for no gradients.
+        images uint8 (N, C, H, W), labels int64 (N,); the same for test images and labels.
+
+    Returns:
+        the classifier on the CPU, in evaluation mode, with parameters that require no gradients.
 
     Raises:
         DataError: the file cannot be written.
-        ValueError: images that are not uint8, or none.
+        ValueError: images are not uint8, or there are none.
     """
     for role, pixels in (("images", images), ("test_images", test_images)):
         if pixels.dtype != torch.uint8 or pixels.ndim != 4:
@@ -136,11 +138,11 @@ def feature_classifier(
     recipe = (STEPS, BATCH_SIZE, LEARNING_RATE, SEED, CHANNELS, NUM_FEATURES, num_classes)
     data = _checksum(*train, *test, salt=repr(recipe))
     path = folder / f"{name}-{data[:SHORT]}.pt"
-    with apart(SEED):
+    with seeded_training(SEED):
         _, channels, height, width = images.shape
         classifier = FeatureClassifier((channels, height, width), num_classes)
         if not _read(path, data, classifier):
-            print("The classifier whose features compare images is trained, once for these data.")
+            print("training the classifier whose features compare images, once for this data set")
             _train(classifier, *train)
             classifier.test_accuracy = accuracy(classifier, *test)
             _write(path, data, classifier)
@@ -148,15 +150,14 @@ def feature_classifier(
 
 
 @contextmanager
-def apart(seed: int) -> Iterator[None]:
-    """Train inside as on any other day: in one thread, from a seed, with gradients.
+def seeded_training(seed: int) -> Iterator[None]:
+    """Train reproducibly on the CPU: with a seed, in one thread, with gradients enabled.
 
-    Global random state is left as it was.
+    The global random state and the number of threads are restored.
     """
-    # Only the CPU's generator is seeded: torch.manual_seed would reach those of every device.
-    # A sum is rounded in another order by another number of threads. Gradients are needed even
-    # where a caller, evaluating a model, has switched them off: leaving inference mode, entered
-    # or not, switches them on.
+    # torch.manual_seed would seed the generators of all devices, not the CPU's only. The number of
+    # threads changes the order of a sum, and so its rounding. inference_mode(False) enables
+    # gradients even if the caller has disabled them.
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.default_generator.manual_seed(seed)
@@ -186,7 +187,7 @@ def _endless(images: Tensor, labels: Tensor) -> Iterator[Batch]:
 
 @torch.no_grad()
 def accuracy(classifier: FeatureClassifier, images: Tensor, labels: Tensor) -> float:
-    """The share of images that a classifier names correctly.
+    """The fraction of images that a classifier classifies correctly.
 
     Shape:
         images uint8 (N, C, H, W), labels int64 (N,).
@@ -214,7 +215,7 @@ def _read(path: Path, data: str, classifier: FeatureClassifier) -> bool:
             return False
         classifier.load_state_dict(weights)
         classifier.test_accuracy = float(content["test_accuracy"])
-    except Exception:  # torch.load raises whatever a broken file leads it to
+    except Exception:  # torch.load raises many types for broken files
         return False
     return True
 
@@ -231,13 +232,13 @@ def _write(path: Path, data: str, classifier: FeatureClassifier) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete: no other process ever reads half a file.
+        # Renamed when complete, so that no other process reads half a file.
         part.write_bytes(buffer.getvalue())
         part.replace(path)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written: {error.strerror}. The classifier that sets of images are "
-            "compared with is kept there: make room, or name a folder that can be written to"
+            f"{path} cannot be written: {error.strerror}. The classifier that compares sets of "
+            "images is kept there: free some space, or set data.root to a writable folder"
         ) from error
     finally:
         part.unlink(missing_ok=True)

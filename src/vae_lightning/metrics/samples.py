@@ -1,4 +1,4 @@
-"""How good generated images and reconstructions are, by measures other than a likelihood."""
+"""Quality of generated images and reconstructions, by other metrics than a likelihood."""
 
 import torch
 from torch import Tensor, nn
@@ -7,36 +7,36 @@ from torchmetrics.image.ssim import StructuralSimilarityIndexMeasure
 
 # k of the k-nearest-neighbour balls in precision and recall, as in the paper.
 NEIGHBOURS = 3
-# Sides of SSIM's window, 11 by 11 pixels as in the paper.
+# Height and width of SSIM's window in pixels, as in the paper.
 SSIM_WINDOW = 11
-# Images that pass through a network or an average at once.
+# Images that are passed through a network or an average at once.
 BATCH_SIZE = 200
-# Pairs of images whose distances are held at once: 40 MB of float32.
+# Pairs of images whose distances are in memory at once: 40 MB of float32.
 PAIRS_AT_ONCE = 10_000_000
 
 
 def sample_quality(real: Tensor, generated: Tensor, features: nn.Module) -> dict[str, float]:
     """Compare a set of generated images with a set of real ones, in a feature space.
 
-    All three depend on the feature space and on the number of images: put beside each other only
-    results with the same of both, and with as many real images as generated ones. A set of other
-    real images gives the figures to hope for.
+    All three metrics depend on the feature space and on the number of images. Compare only results
+    with the same feature space and the same numbers of images, with as many real images as
+    generated ones. For a reference value, compare the real images with other real images.
 
     Args:
-        real: images of the data, held out from the model's training.
-        generated: images that the model drew, of the same kind: grey if the real ones are,
-            binary if they are.
+        real: images that the model was not trained on.
+        generated: images sampled from the model, grey if the real ones are grey and binary if they
+            are binary.
         features: maps images to features, on the device of the images;
             `features.feature_classifier` makes one.
 
     Shape:
         real (N, C, H, W), generated (M, C, H, W), float32 in [0, 1], N and M at least 4.
-        `frechet_distance` is in squared units of the features, 0 at best; it is no FID, which is
-        the same distance in the space of an Inception network, and never comparable with one.
-        `precision` and `recall` lie in [0, 1], 1 at best.
+        `frechet_distance` is in squared units of the features and at least 0. It is not
+        comparable with an FID, which is the same distance between features of an Inception
+        network. `precision` and `recall` are in [0, 1].
 
     Raises:
-        ValueError: too few images, pixels outside [0, 1], or two sets of other shapes.
+        ValueError: there are too few images, pixels are outside [0, 1], or shapes differ.
     """
     for name, images in (("real", real), ("generated", generated)):
         _check(name, images)
@@ -46,58 +46,70 @@ def sample_quality(real: Tensor, generated: Tensor, features: nn.Module) -> dict
         raise ValueError(
             f"real images of {tuple(real.shape[1:])}, generated of {tuple(generated.shape[1:])}"
         )
-    ours, theirs = _features(real, features), _features(generated, features)
-    precision, recall = precision_and_recall(ours, theirs)
+    real_features = _features(real, features)
+    generated_features = _features(generated, features)
+    precision, recall = precision_and_recall(real_features, generated_features)
     return {
-        "frechet_distance": frechet_distance(ours, theirs),
+        "frechet_distance": frechet_distance(real_features, generated_features),
         "precision": precision,
         "recall": recall,
     }
 
 
 def frechet_distance(real: Tensor, generated: Tensor) -> float:
-    r"""Squared Frechet distance between the normal distributions fitted to two sets of features.
+    r"""Squared Fréchet distance between the normal distributions fitted to two sets of features.
 
     .. math:: \|\mu_r - \mu_g\|^2
         + \operatorname{tr}(\Sigma_r + \Sigma_g - 2 (\Sigma_r \Sigma_g)^{1/2})
 
-    An estimate from few images is too high, the more the fewer there are.
+    The estimate is biased upwards, and the bias grows as the number of images falls.
 
     Shape:
-        real (N, D), generated (M, D), both of at least 2 rows, better of many times D.
+        real (N, D), generated (M, D), with N and M at least 2, and better many times D.
+
+    Example:
+        >>> points = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+        >>> round(frechet_distance(points, points + torch.tensor([3.0, 4.0])), 4)
+        25.0
 
     References:
         Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter, "GANs Trained by a Two Time-Scale
-        Update Rule Converge to a Local Nash Equilibrium", 2017: there, of Inception features.
+        Update Rule Converge to a Local Nash Equilibrium", 2017, https://arxiv.org/abs/1706.08500,
+        where the features are those of an Inception network.
     """
-    # Of what every process of a group holds, this is about what is given here.
-    metric = FrechetInceptionDistance(_AsTheyAre(real.shape[1]), sync_on_compute=False)
+    # The features are this process's own: not to be gathered from the others.
+    metric = FrechetInceptionDistance(_Identity(real.shape[1]), sync_on_compute=False)
     metric.update(real.cpu().double(), real=True)
     metric.update(generated.cpu().double(), real=False)
-    # Rounding can make a distance of nought negative.
+    # Rounding can make a distance of 0 negative.
     return max(0.0, metric.compute().item())
 
 
 def precision_and_recall(real: Tensor, generated: Tensor) -> tuple[float, float]:
-    r"""How much of what is generated looks real, and how much of what is real can be generated.
+    r"""The fraction of generated images that look real, and of real images that can be generated.
 
-    The manifold of a set is estimated as the union of balls around its points, each reaching to
-    the point's third nearest neighbour in the set. Precision is the share of generated points
-    inside the manifold of the real ones, recall that of real points inside the manifold of the
-    generated ones.
+    The manifold of a set is estimated as the union of balls around its points, with the distance to
+    the third nearest neighbour in the set as the radius. Precision is the fraction of generated
+    points inside the manifold of the real ones, recall the fraction of real points inside the
+    manifold of the generated ones.
 
     .. math:: \mathrm{precision} = \frac{1}{M} \sum_j
         \mathbb{1}[\exists i: \|g_j - r_i\| \le \|r_i - \mathrm{NN}_3(r_i)\|]
 
-    Distances are differences squared and summed, not the faster expansion into a matrix product:
-    that rounds a point away from itself, and every pair as its neighbours in memory happen to lie.
+    Distances are sums of squared differences. The faster expansion into a matrix product rounds
+    differently for each block of points, and puts a point at a distance from itself.
 
     Shape:
-        real (N, D), generated (M, D), both of at least 4 rows, on one device.
+        real (N, D), generated (M, D), with N and M at least 4, on one device.
+
+    Example:
+        >>> points = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+        >>> precision_and_recall(points, points), precision_and_recall(points, points + 100)
+        ((1.0, 1.0), (0.0, 0.0))
 
     References:
         Kynkäänniemi, Karras, Laine, Lehtinen and Aila, "Improved Precision and Recall Metric for
-        Assessing Generative Models", 2019.
+        Assessing Generative Models", 2019, https://arxiv.org/abs/1904.06991.
     """
     real_radii, generated_radii = _radii(real), _radii(generated)
     inside = 0
@@ -114,18 +126,24 @@ def reconstruction_quality(images: Tensor, reconstructions: Tensor) -> dict[str,
     """Mean squared error and structural similarity, averaged over images.
 
     Shape:
-        images, reconstructions (N, C, H, W), float32 in [0, 1], on one device. `mse` is the mean
-        over pixels and channels too, in squared units of the image. `ssim` is at most 1, for equal
-        images; the window (normal, 11 by 11 pixels) sees the border reflected, as torchmetrics
-        does it. Images smaller than the window have no `ssim`: with another window it would be
-        another measure of the same name.
+        images, reconstructions (N, C, H, W), float32 in [0, 1], on one device. `mse` is also
+        averaged over pixels and channels, in squared units of the image. `ssim` is 1 for equal
+        images and lower otherwise; its Gaussian window has 11 by 11 pixels, and torchmetrics
+        reflects images at their borders. Images smaller than the window have no `ssim`, because
+        values with another window are not comparable.
 
     Raises:
-        ValueError: no images, pixels outside [0, 1], or two sets of other shapes.
+        ValueError: there are no images, pixels are outside [0, 1], or shapes differ.
+
+    Example:
+        >>> images = torch.full((2, 1, 12, 12), 0.5)
+        >>> quality = reconstruction_quality(images, images + 0.1)
+        >>> round(quality["mse"], 6)
+        0.01
 
     References:
         Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to
-        Structural Similarity", 2004.
+        Structural Similarity", IEEE Transactions on Image Processing, 2004.
     """
     _check("images", images)
     _check("reconstructions", reconstructions)
@@ -148,9 +166,8 @@ def reconstruction_quality(images: Tensor, reconstructions: Tensor) -> dict[str,
     return quality
 
 
-class _AsTheyAre(nn.Module):
-    # Features are extracted once, for the distance and for precision and recall; to the
-    # torchmetrics class they are the images.
+class _Identity(nn.Module):
+    # Features are extracted once for all metrics; torchmetrics gets them in place of images.
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features
@@ -165,7 +182,7 @@ def _check(name: str, images: Tensor) -> None:
             f"{name} must be float (N, C, H, W), not {images.dtype} of {tuple(images.shape)}"
         )
     low, high = images.min().item(), images.max().item()
-    # Written so that NaN is refused too.
+    # Negated so that NaN fails.
     if not (low >= 0 and high <= 1):
         raise ValueError(f"{name} must lie in [0, 1], not in [{low:g}, {high:g}]: clamp them first")
 
@@ -184,7 +201,7 @@ def _distances(points: Tensor, others: Tensor) -> Tensor:
 
 
 def _radii(points: Tensor) -> Tensor:
-    # The nearest of all is the point itself, at distance 0.
+    # The nearest of all points is the point itself, at distance 0.
     nearest = [
         _distances(part, points).topk(NEIGHBOURS + 1, largest=False).values[:, -1]
         for part in points.split(_rows(len(points)))

@@ -9,10 +9,14 @@ Binarize = Literal["none", "threshold", "fixed", "dynamic"]
 
 
 def threshold(images: Tensor) -> Tensor:
-    """White where a pixel is at least half.
+    """Set a pixel to white if it is at least one half, otherwise to black.
 
     Shape:
         images uint8 of any shape; returns the same shape, 0 or 255.
+
+    Example:
+        >>> threshold(torch.tensor([0, 127, 128, 255], dtype=torch.uint8))
+        tensor([  0,   0, 255, 255], dtype=torch.uint8)
     """
     return (images > 127).to(torch.uint8).mul_(255)
 
@@ -20,7 +24,7 @@ def threshold(images: Tensor) -> Tensor:
 def fixed(images: Tensor, seed: int) -> Tensor:
     """Draw each pixel once, white with its grey value as the probability.
 
-    The draw is made on the CPU, image after image, so that it is the same on every device and
+    Noise is drawn on the CPU, image after image, so the result is the same on every device and
     does not depend on a batch size.
 
     Shape:
@@ -28,7 +32,7 @@ def fixed(images: Tensor, seed: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.empty_like(images)
-    for start in range(0, len(images), 1000):  # a draw in parts needs little memory
+    for start in range(0, len(images), 1000):  # bounds the memory of the noise
         part = images[start : start + 1000]
         noise = torch.rand(part.shape, generator=generator).to(part.device)
         drawn[start : start + 1000] = (noise * 255 < part).to(torch.uint8).mul_(255)
@@ -36,7 +40,7 @@ def fixed(images: Tensor, seed: int) -> Tensor:
 
 
 def dynamic(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw each pixel anew, white with its grey value as the probability.
+    """Draw each pixel, white with its grey value as the probability; each call draws anew.
 
     Shape:
         x float in [0, 1] of any shape; returns the same shape, 0 or 1.

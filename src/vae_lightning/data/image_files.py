@@ -1,4 +1,4 @@
-"""Image files, and arrays in files, as uint8 tensors."""
+"""Image files and `.npz` archives, read as uint8 tensors."""
 
 import os
 import warnings
@@ -9,21 +9,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vae_lightning.data.sources import resize
+from vae_lightning.data.pixels import crop_and_resize
 from vae_lightning.errors import DataError
 
-# Endings of the files that are taken for images.
+# Files with these endings are read as images.
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True)
 class NamedImages:
-    """Images of a user's own.
+    """Images with a name for each.
 
     Attributes:
         images: uint8 (N, C, H, W).
-        names: where each came from: its file, or its place in an array.
-        labels: int64 (N,), where the file has them.
+        names: the file of each image, or its index in an array.
+        labels: int64 (N,); None where they are not known.
     """
 
     images: Tensor
@@ -32,27 +32,27 @@ class NamedImages:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of this name is taken for an image; hidden ones are not."""
+    """Whether a file of this name is read as an image; hidden files are not."""
     return name.lower().endswith(ENDINGS) and not name.startswith(".")
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files in a folder and those below it, sorted by path; hidden ones are passed over.
+def list_images(folder: Path) -> list[Path]:
+    """The image files in a folder and its subfolders, sorted by path, without hidden ones.
 
     Raises:
-        DataError: there is none.
+        DataError: there are none.
     """
     found = []
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if is_image(name)]
+        found += [Path(parent, name) for name in names if is_image(name)]
     if not found:
         raise DataError(f"{folder} holds no image: the endings looked for are {', '.join(ENDINGS)}")
     return sorted(found)
 
 
 def read_image(path: Path, channels: int) -> Tensor:
-    """Read one image file, turned upright, as grey (1 channel) or colour (3).
+    """Read one image file as grey (1 channel) or colour (3), rotated upright by its EXIF tag.
 
     Shape:
         returns uint8 (channels, H, W).
@@ -67,34 +67,33 @@ def read_image(path: Path, channels: int) -> Tensor:
         with Image.open(path) as file:
             ImageOps.exif_transpose(file, in_place=True)
             upright: Image.Image = file
-            if file.mode.startswith("I;16"):  # Pillow would cut such greys at 255
+            if file.mode.startswith("I;16"):  # convert("L") would clip at 255
                 upright = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
             array = np.array(upright.convert("L" if channels == 1 else "RGB"))
-    except Exception as error:  # Pillow raises whatever a broken file leads it to
+    except Exception as error:  # Pillow raises many types for broken files
         raise DataError(f"{path} is not an image that can be read: {error}") from error
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
 
 
 def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "fit") -> NamedImages:
-    """Read a user's own images: one file, a folder of them, or an `.npz` with `images`.
+    """Read images that the user names: a file, a folder, or an `.npz` with an array `images`.
 
     Args:
         path: of the file or folder.
-        image_shape: (C, H, W), what a model takes.
-        fit: scale images of other sizes, cut to a square around their middle, instead of
-            refusing them.
-        key: what the user sets `fit` by, for messages.
+        image_shape: (C, H, W) of the images that the model takes.
+        fit: crop images of other sizes to a square and scale them, instead of raising.
+        key: the configuration key of `fit`, for messages.
 
     Raises:
-        DataError: there is none that can be read, or one is of another size. Those of a folder
-            that cannot be read are named in a warning and passed over.
+        DataError: no image can be read, or one has another size. Files of a folder that cannot
+            be read are left out with a warning.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist")
     if path.suffix == ".npz":
         return _read_npz(path, image_shape)
     channels, height, width = image_shape
-    files = image_files(path) if path.is_dir() else [path]
+    files = list_images(path) if path.is_dir() else [path]
     images, read, broken = [], [], []
     for file in files:
         try:
@@ -108,9 +107,9 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "f
             if not fit:
                 raise DataError(
                     f"{file} has {image.shape[2]} x {image.shape[1]} pixels, and the model takes "
-                    f"{width} x {height}: set {key}=true to have images scaled"
+                    f"{width} x {height}: set {key}=true to scale images"
                 )
-            image = fitted(image, height)
+            image = crop_and_resize(image, height)
         images.append(image)
         read.append(str(file.relative_to(path)) if path.is_dir() else str(file))
     if not images:
@@ -121,34 +120,13 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "f
     return NamedImages(torch.stack(images), read)
 
 
-def fitted(image: Tensor, size: int) -> Tensor:
-    """The largest square around the middle of an image, scaled without aliasing.
-
-    Shape:
-        image uint8 (C, H, W); returns uint8 (C, size, size).
-    """
-    return resize(middle(image)[None], size)[0]
-
-
-def middle(image: Tensor) -> Tensor:
-    """The largest square around the middle of an image.
-
-    Shape:
-        image (..., H, W); returns (..., S, S) with S the smaller of the two.
-    """
-    height, width = image.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[..., top : top + side, left : left + side]
-
-
 def _read_npz(path: Path, image_shape: Sequence[int]) -> NamedImages:
     import zipfile
     import zlib
 
     import numpy as np
 
-    # A type error: the file holds one array, and no archive of them.
+    # A .npy file, which holds one array and is no archive, is a TypeError.
     broken = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
     try:
         with np.load(path, allow_pickle=False) as content:
@@ -168,6 +146,6 @@ def _read_npz(path: Path, image_shape: Sequence[int]) -> NamedImages:
         raise DataError(f"{path} holds {labels.shape} labels for {len(array)} images")
     return NamedImages(
         torch.from_numpy(array),
-        [str(place) for place in range(len(array))],
+        [str(index) for index in range(len(array))],
         None if labels is None else torch.from_numpy(labels.astype(np.int64)),
     )

@@ -1,4 +1,4 @@
-"""One image file, read as data is served."""
+"""One image file, read as the data protocol serves it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,19 +6,20 @@ from typing import Literal
 
 from torch import Tensor
 
-from vae_lightning.data import binarisation
-from vae_lightning.data.files import fitted, read_image
+from vae_lightning.data import binarization
+from vae_lightning.data.image_files import read_image
+from vae_lightning.data.pixels import crop_and_resize
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Reads a file as data is served: cut to a square, scaled, and binarised.
+class ImageReader:
+    """Reads a file, crops it to a square, scales it and binarises it.
 
     Attributes:
         channels: 1 for grey, 3 for colour.
         size: height and width, in pixels.
         binarize: None keeps the grey values.
-        seed: of the draw of `fixed`, which also depends on the image's place and nothing else.
+        seed: of the noise of `fixed`, together with the index passed for each image.
     """
 
     channels: int
@@ -31,15 +32,15 @@ class Reader:
         """(C, H, W)."""
         return self.channels, self.size, self.size
 
-    def __call__(self, path: str, place: int) -> Tensor:
+    def __call__(self, path: str, noise_index: int) -> Tensor:
         """Read one image, uint8 (C, H, W).
 
         Raises:
             DataError: it cannot be read.
         """
-        pixels = fitted(read_image(Path(path), self.channels), self.size)
+        pixels = crop_and_resize(read_image(Path(path), self.channels), self.size)
         if self.binarize == "threshold":
-            return binarisation.threshold(pixels)
+            return binarization.threshold(pixels)
         if self.binarize == "fixed":
-            return binarisation.fixed(pixels[None], self.seed * 1_000_000_007 + place)[0]
+            return binarization.fixed(pixels[None], self.seed * 1_000_000_007 + noise_index)[0]
         return pixels

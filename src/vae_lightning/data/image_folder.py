@@ -1,4 +1,4 @@
-"""A folder of the user's own images: which files it holds, their classes and their splits."""
+"""A folder of image files as a source: its files, their classes and their splits."""
 
 import os
 from collections.abc import Sequence
@@ -7,84 +7,89 @@ from pathlib import Path
 
 import torch
 
-from vae_lightning.data.files import image_files, is_image
-from vae_lightning.data.in_files import InFiles, OnError
-from vae_lightning.data.reader import Reader
+from vae_lightning.data.file_dataset import FileDataset, OnError
+from vae_lightning.data.image_files import is_image, list_images
+from vae_lightning.data.image_reader import ImageReader
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.utils.checks import at_least
 
-# Of the test images' choice and order: runs are compared on the same images.
+# Of the choice of test images and their order, so that all runs have the same ones.
 _SPLIT_SEED = 0
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The classes of a folder: the sorted names of its first-level folders, as torchvision has it.
+    """The classes of a folder: the sorted names of its subfolders, as in torchvision's ImageFolder.
 
-    There are none where images lie beside these folders, or where there is but one: such folders
-    only keep order.
+    A folder has no classes if it has fewer than two subfolders, or if it holds images itself.
     """
     with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-    names = sorted(entry.name for entry in shown if entry.is_dir())
-    if len(names) < 2 or any(is_image(entry.name) and entry.is_file() for entry in shown):
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    names = sorted(entry.name for entry in visible if entry.is_dir())
+    if len(names) < 2 or any(is_image(entry.name) and entry.is_file() for entry in visible):
         return []
     return names
 
 
 def num_classes_of(root: str | None) -> int:
-    """How many classes a folder of images has; 0 where it has none, or is no folder."""
+    """The number of classes of a folder of images; 0 if it has none, or if there is no folder."""
     folder = Path(root or "").expanduser()
     if root is None or not folder.is_dir():
-        return 0  # which is refused, in words, by what reads the folder
+        return 0  # `ImageFolder` raises the error
     train = folder / "train"
     return len(class_folders(train if train.is_dir() else folder))
 
 
-def counted(name: str, value: float, total: int) -> int:
-    """A number of images, given as a number, or below 1 as a share of `total`.
+def number_of_images(name: str, value: float, total: int) -> int:
+    """A number of images, from a number or from a fraction of `total` below 1.
 
     Raises:
-        ValueError: it is negative, or neither; the message starts with `name=value`.
+        ValueError: it is negative, or neither a number nor a fraction; the message starts with
+            `name=value`.
+
+    Example:
+        >>> number_of_images("test_size", 0.1, 40), number_of_images("test_size", 3, 40)
+        (4, 3)
     """
     at_least(name, value, 0)
     if value < 1:
         return max(1, round(value * total)) if value > 0 else 0
     if value != int(value):
-        raise ValueError(f"{name}={value} is neither a number of images nor a share below 1")
+        raise ValueError(f"{name}={value} is neither a number of images nor a fraction below 1")
     return int(value)
 
 
 @dataclass(frozen=True)
 class _Files:
-    """Of one split: names below the root, sorted, and the label of each."""
+    """The files of one split, relative to the root, and their labels."""
 
     names: Sequence[str]
     labels: Sequence[int]
 
-    def some(self, chosen: Sequence[int]) -> "_Files":
+    def select(self, chosen: Sequence[int]) -> "_Files":
         return _Files([self.names[i] for i in chosen], [self.labels[i] for i in chosen])
 
 
 class ImageFolder(ImageSource):
-    """The images of a folder, nested as they are.
+    """The images of a folder and its subfolders.
 
-    With a folder `train` in it, its splits are the folders `train`, `test` and `val`, of which the
-    last two may be missing; without, all its images. A test split that is missing is drawn from
-    the training images, the same one for every run.
+    If the folder has a subfolder `train`, the splits are its subfolders `train`, `test` and `val`,
+    of which the last two may be missing; otherwise all its images are training images. A missing
+    test split is drawn from the training images, with the same seed in every run.
 
     Args:
-        root: the folder. Its names are read at once, its images not before they are served.
-        size: height and width that images are scaled to, in pixels, after the largest square
-            around their middle is cut out.
+        root: the folder. File names are read at once, images when they are served.
+        size: height and width of the images served, in pixels: the largest square around the
+            centre is cropped and scaled.
         channels: 1 for grey, 3 for colour.
-        test_size: test images drawn where there is no folder `test`: a number, or a share below 1.
+        test_size: test images if there is no folder `test`: a number, or a fraction below 1.
         on_error: leave out files that cannot be read (`skip`), or stop (`raise`).
         max_resident_gb: images that take more memory than this stay in their files.
-        num_workers: processes that read them from there.
+        num_workers: the maximum number of processes that read files while images are streamed.
 
     Raises:
-        ValueError: a value is out of range, or the folder is missing or empty.
-        DataError: a class without images, or a class of the test images only.
+        ValueError: a value is out of range, the folder is missing, a class has no training images,
+            or an image belongs to no class.
+        DataError: a folder holds no images.
     """
 
     def __init__(
@@ -104,8 +109,8 @@ class ImageFolder(ImageSource):
         at_least("num_workers", num_workers, 0)
         folder = Path(root).expanduser()
         if not folder.is_dir():
-            found = "is not a folder" if folder.exists() else "does not exist"
-            raise ValueError(f"root={root} {found}: name the folder of your images")
+            reason = "is not a folder" if folder.exists() else "does not exist"
+            raise ValueError(f"root={root} {reason}: name the folder of your images")
         self.title = folder.resolve().name
         self.channels = channels
         self.on_error = on_error
@@ -120,21 +125,25 @@ class ImageFolder(ImageSource):
         self.unreadable: dict[str, None] = {}
 
     def fetch(self, root: Path) -> None:
-        """Nothing to do: the files are the user's own."""
+        """Nothing to do: the files are not downloaded."""
 
-    def open(self, root: Path, split: Split, size: int) -> InFiles:
+    def open(self, root: Path, split: Split, size: int) -> FileDataset:
         files = self._splits[split]
-        return InFiles(
-            [str(root / name) for name in files.names],
-            torch.tensor(files.labels, dtype=torch.int64),
-            torch.arange(len(files.names)),
-            Reader(self.channels, size),
-            self.streamed,
-            self.on_error,
-            self.num_workers,
-            self.unreadable,
-            torch.device("cpu"),
+        return FileDataset(
+            paths=[str(root / name) for name in files.names],
+            labels=torch.tensor(files.labels, dtype=torch.int64),
+            indices=torch.arange(len(files.names)),
+            noise_indices=torch.arange(len(files.names)),
+            reader=ImageReader(self.channels, size),
+            streamed=self.streamed,
+            on_error=self.on_error,
+            num_workers=self.num_workers,
+            unreadable=self.unreadable,
+            device=torch.device("cpu"),
         )
+
+    def file_names(self, split: Split) -> Sequence[str]:
+        return self._splits[split].names
 
 
 def _read_names(folder: Path, test_size: float) -> tuple[tuple[str, ...], dict[str, _Files]]:
@@ -156,11 +165,11 @@ def _read_names(folder: Path, test_size: float) -> tuple[tuple[str, ...], dict[s
     for name in ("test", "val"):
         if (folder / name).is_dir():
             files = _labelled(folder, folder / name, classes)
-            # Whoever looks at the first images is to see all classes.
-            splits[name] = files.some(_shuffled(len(files.names)))
+            # Shuffled, so that the first images are not all of one class.
+            splits[name] = files.select(_shuffled(len(files.names)))
     if "test" not in splits:
         total = len(splits["train"].names)
-        count = counted("test_size", test_size, total)
+        count = number_of_images("test_size", test_size, total)
         if not 0 < count < total:
             reason = "leaves nothing to train on" if count else "leaves nothing to test on"
             raise ValueError(
@@ -168,8 +177,8 @@ def _read_names(folder: Path, test_size: float) -> tuple[tuple[str, ...], dict[s
                 f"folder test"
             )
         order = _shuffled(total)
-        splits["test"] = splits["train"].some(order[:count])
-        splits["train"] = splits["train"].some(sorted(order[count:]))
+        splits["test"] = splits["train"].select(order[:count])
+        splits["train"] = splits["train"].select(sorted(order[count:]))
     return classes, splits
 
 
@@ -178,7 +187,7 @@ def _shuffled(count: int) -> list[int]:
 
 
 def _labelled(root: Path, folder: Path, classes: Sequence[str]) -> _Files:
-    paths = image_files(folder)
+    paths = list_images(folder)
     if not classes:
         return _Files([str(path.relative_to(root)) for path in paths], [0] * len(paths))
     depth = len(folder.parts)

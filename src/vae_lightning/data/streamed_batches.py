@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.batches import Batches
-from vae_lightning.data.reader import Reader
+from vae_lightning.data.image_reader import ImageReader
 from vae_lightning.errors import DataError
 
 
@@ -18,14 +18,17 @@ class StreamedBatches(Batches):
 
     Args:
         labels: int64 (N,), on the device that batches are served on.
-        batch_size, options: as for all batches.
-        paths: of the files, every one of which can be read.
-        places: of each image in its split, int64 (N,).
+        batch_size, options: as for `Batches`.
+        paths: of the files, all of them readable.
+        noise_indices: as for `FileDataset`.
         reader: reads one file.
-        num_workers: processes that read them, at the most.
+        num_workers: the maximum number of processes that read files.
 
     Shape:
         yields images float32 (B, C, H, W) in [0, 1] and labels int64 (B,).
+
+    Raises:
+        DataError: while batches are drawn: a file can no longer be read.
     """
 
     def __init__(
@@ -34,14 +37,14 @@ class StreamedBatches(Batches):
         batch_size: int,
         *,
         paths: Sequence[str],
-        places: Tensor,
-        reader: Reader,
+        noise_indices: Tensor,
+        reader: ImageReader,
         num_workers: int,
         **options: Any,
     ) -> None:
         super().__init__(labels, batch_size, **options)
         self.paths = paths
-        self.places = places
+        self.noise_indices = noise_indices
         self.reader = reader
         self.num_workers = num_workers
 
@@ -49,44 +52,44 @@ class StreamedBatches(Batches):
     def image_shape(self) -> Sequence[int]:
         return self.reader.image_shape
 
-    def _gathered(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+    def _batches_of_bytes(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         from torch.utils.data import DataLoader
 
         device = self.labels.device
         loader: Any = DataLoader(
-            _Gathered(self.paths, self.places, self.reader),  # type: ignore[arg-type]
+            _BatchReader(self.paths, self.noise_indices, self.reader),  # type: ignore[arg-type]
             sampler=[part.tolist() for part in parts],
             batch_size=None,
             num_workers=min(self.num_workers, os.cpu_count() or 1, len(parts)),
             pin_memory=device.type == "cuda",
-            # A generator of its own: the global one stays as it was.
+            # The loader draws a seed for its workers; this keeps it off the global generator.
             generator=torch.Generator(),
-            worker_init_fn=_leave_interrupts_to_the_run,
+            worker_init_fn=_ignore_interrupts,
         )
         try:
             for pixels in loader:
                 yield pixels.to(device, non_blocking=True)
-        except DataError as error:  # a worker's comes with its traceback
+        except DataError as error:  # one from a worker has the traceback in its message
             raise DataError(
                 str(error).strip().splitlines()[-1].split("DataError: ")[-1]
                 + "; it could be read when the run began"
             ) from error
 
 
-def _leave_interrupts_to_the_run(worker: int) -> None:
-    # Ctrl-C reaches every process; a run finishes its step before it stops.
+def _ignore_interrupts(worker: int) -> None:
+    # Ctrl-C is sent to every process, and the run finishes its step before it stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class _Gathered:
-    """The images of a list of indices, as a DataLoader asks for them."""
+class _BatchReader:
+    """A map-style dataset whose index is the list of a batch's indices."""
 
-    def __init__(self, paths: Sequence[str], places: Tensor, reader: Reader) -> None:
+    def __init__(self, paths: Sequence[str], noise_indices: Tensor, reader: ImageReader) -> None:
         self.paths = paths
-        self.places = places
+        self.noise_indices = noise_indices
         self.reader = reader
 
     def __getitem__(self, indices: list[int]) -> Tensor:
         return torch.stack(
-            [self.reader(self.paths[index], int(self.places[index])) for index in indices]
+            [self.reader(self.paths[index], int(self.noise_indices[index])) for index in indices]
         )
