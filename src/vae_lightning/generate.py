@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
 
 
 def prepare(config: dict[str, Any]) -> "Generation":
-    """Check what is to be generated; see `generation.run.prepare`."""
+    """Check the configuration; see `generation.run.prepare`."""
     from vae_lightning.generation.run import prepare
 
     return prepare(config)

@@ -98,4 +98,6 @@ class Workspace:
             images uint8 (N, C, H, W); returns (N, C, H, W) in [0, 1], in the model's precision,
             on `device`.
         """
-        return images.to(self.device, next(self.model.parameters()).dtype).div_(255)
+        from vae_lightning.utils.pixels import to_float
+
+        return to_float(images, self.device, next(self.model.parameters()).dtype)
