@@ -25,8 +25,12 @@ SMALL = ("data=digits", "data.size=8")
 NARROW = ("model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latent_dim=4")
 SMALL_CONV = ("model.encoder.channels=[4,4]", "model.decoder.channels=[4,4]")
 VARIANTS = {
-    "vae": NARROW,
-    "batch norm": ("model.encoder.batch_norm=true", "model.decoder.batch_norm=true", *NARROW),
+    "batch norm, categorical pixels": (
+        *NARROW,
+        "model.encoder.batch_norm=true",
+        "model.decoder.batch_norm=true",
+        "model/likelihood=categorical",
+    ),
     "hierarchical ladder": ("model=hierarchical", "model.inference=ladder"),
     "vector quantized": ("model=vector_quantized", *SMALL_CONV),
     "hyperspherical": (
@@ -34,7 +38,6 @@ VARIANTS = {
         "model/posterior=von_mises_fisher",
         "model/prior=uniform_sphere",
     ),
-    "categorical pixels": (*NARROW, "model/likelihood=categorical"),
 }
 
 
@@ -71,17 +74,18 @@ def test_files_compute_what_the_model_computes_on_batches_of_any_size(
     for count in (5, 1):
         images = torch.rand(count, *model.image_shape)
         labels = model.each_class_in_turn(count, images.device)
-        told = () if labels is None else (labels,)
-        means = model.latent_means(images, *told)
-        mean, *scale = run_onnx(tmp_path / "encoder.onnx", images, *told)
-        (image,) = run_onnx(tmp_path / "decoder.onnx", means, *told)
+        condition = () if labels is None else (labels,)
+        means = model.latent_means(images, *condition)
+        mean, *scale = run_onnx(tmp_path / "encoder.onnx", images, *condition)
+        (image,) = run_onnx(tmp_path / "decoder.onnx", means, *condition)
         torch.testing.assert_close(mean, means, atol=1e-4, rtol=0)
-        torch.testing.assert_close(image, model.mean_images(means, *told), atol=1e-4, rtol=0)
-        if variant == "vae":
-            torch.testing.assert_close(scale[0], model.encode(images, *told).stddev)
+        torch.testing.assert_close(image, model.mean_images(means, *condition), atol=1e-4, rtol=0)
+        assert bool(scale) == (variant == "batch norm, categorical pixels")
+        if scale:
+            torch.testing.assert_close(scale[0], model.encode(images, *condition).stddev)
 
 
-def test_export_writes_files_that_others_can_use_and_says_where(
+def test_export_writes_weights_onnx_files_and_a_description(
     tmp_path: Path, call_export: Callable[..., Outcome]
 ) -> None:
     from safetensors.torch import load_file
@@ -94,7 +98,7 @@ def test_export_writes_files_that_others_can_use_and_says_where(
     folder = tmp_path / "out"
     names = ["decoder.onnx", "encoder.onnx", "model.json", "model.safetensors"]
     assert {*names} == {path.name for path in folder.iterdir() if path.is_file()}
-    # No place on this machine is told to whoever gets the file.
+    # No paths of this machine are in the files.
     for name in names[:2]:
         assert b".py" not in (folder / name).read_bytes()
 
@@ -121,7 +125,7 @@ def test_a_file_that_differs_from_the_model_is_removed_and_named(tmp_path: Path)
     assert not file.exists()
 
 
-def test_what_onnx_cannot_say_is_one_line_and_the_weights_are_kept(
+def test_a_model_that_onnx_cannot_express_is_refused_in_one_line_and_its_weights_are_kept(
     tmp_path: Path, call_export: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx, "_translations", dict)
@@ -156,7 +160,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_missing_packages_are_named_with_the_way_to_get_them(
+def test_missing_packages_are_named_with_the_command_that_installs_them(
     tmp_path: Path, call_export: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved(tmp_path / "a.ckpt", *NARROW)
