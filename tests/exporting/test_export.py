@@ -13,10 +13,12 @@ from torch import Tensor
 
 from conftest import CallCommand, Outcome
 from tiny import composed_model
+from untrained import write_checkpoint
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.errors import UserError
 from vae_lightning.exporting import onnx
 from vae_lightning.exporting.parts import Decoder, Encoder
+from vae_lightning.exporting.run import prepare
 from vae_lightning.models import Model
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -42,12 +44,12 @@ VARIANTS = {
 
 
 def saved(path: Path, *overrides: str) -> Path:
-    """A checkpoint of an untrained model."""
-    overrides = (*SMALL, *overrides, "paths.run_dir=unused")
-    config = to_container(compose("train", overrides))
-    state = {f"model.{k}": value for k, value in composed_model(*overrides).state_dict().items()}
-    torch.save({"config": config, "state_dict": state}, path)
-    return path
+    return write_checkpoint(path, *SMALL, *overrides)
+
+
+def export_config(checkpoint: str | None, **changes: Any) -> dict[str, Any]:
+    config = to_container(compose("export", ["ckpt_path=unset", "paths.run_dir=out"]))
+    return config | {"ckpt_path": checkpoint} | changes
 
 
 @pytest.fixture
@@ -128,49 +130,65 @@ def test_a_file_that_differs_from_the_model_is_removed_and_named(tmp_path: Path)
 def test_a_model_that_onnx_cannot_express_is_refused_in_one_line_and_its_weights_are_kept(
     tmp_path: Path, call_export: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx, "_translations", dict)
-    checkpoint = saved(tmp_path / "a.ckpt", *VARIANTS["hyperspherical"])
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("step 3 failed") from NotImplementedError("no hypot\nin ONNX")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    checkpoint = saved(tmp_path / "a.ckpt", *NARROW)
     outcome = call_export(f"ckpt_path={checkpoint}", "output_dir=out")
     assert outcome.status == 1
     assert len(outcome.err.splitlines()) == 1
-    assert "error: the encoder of this model cannot be written as ONNX: " in outcome.err
+    assert "error: the encoder of this model cannot be written as ONNX: no hypot; " in outcome.err
     assert "out/model.safetensors" in outcome.err
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert not (tmp_path / "out" / "encoder.onnx").exists()
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ([], "error: ckpt_path is missing: name a checkpoint or the folder of a run"),
-        (["ckpt_path=nowhere"], "error: nowhere does not exist"),
-        (["ckpt_path=a.ckpt", "+seeds=1"], "error: seeds is not a key of the configuration"),
-        (["ckpt_path=a.ckpt", "seed=-1"], "error: seed=-1 is out of range"),
-    ],
-)
-def test_bad_input_is_one_line_and_writes_nothing(
-    tmp_path: Path, call_export: Callable[..., Outcome], overrides: list[str], message: str
+def test_the_command_refuses_in_one_line_and_writes_nothing(
+    tmp_path: Path, call_export: Callable[..., Outcome]
 ) -> None:
     saved(tmp_path / "a.ckpt", *NARROW)
     before = sorted(tmp_path.rglob("*"))
-    outcome = call_export(*overrides)
+    outcome = call_export("ckpt_path=a.ckpt", "+seeds=1")
     assert outcome.status == 1
-    assert outcome.err.startswith(message)
+    assert outcome.err.startswith("error: seeds is not a key of the configuration")
     assert len(outcome.err.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_missing_packages_are_named_with_the_command_that_installs_them(
-    tmp_path: Path, call_export: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("checkpoint", "changes", "message"),
+    [
+        (None, {}, "ckpt_path is missing: name a checkpoint or the folder of a run"),
+        ("nowhere", {}, "nowhere does not exist"),
+        ("a.ckpt", {"seed": -1}, "seed=-1 is out of range"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: str | None,
+    changes: dict[str, Any],
+    message: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     saved(tmp_path / "a.ckpt", *NARROW)
+    with pytest.raises(UserError) as error:
+        prepare(export_config(checkpoint, **changes))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_packages_are_named_with_the_command_that_installs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here: Any = __import__("importlib.util").util.find_spec
     monkeypatch.setattr(
         "vae_lightning.exporting.run.find_spec",
         lambda name: None if name == "onnxscript" else here(name),
     )
-    outcome = call_export("ckpt_path=a.ckpt")
-    assert outcome.status == 1
-    assert outcome.err == (
-        "error: export needs onnxscript, not installed here: pip install 'vae-lightning[export]'\n"
+    with pytest.raises(UserError) as error:
+        prepare(export_config(str(saved(tmp_path / "a.ckpt", *NARROW))))
+    assert str(error.value) == (
+        "export needs onnxscript, not installed here: pip install 'vae-lightning[export]'"
     )

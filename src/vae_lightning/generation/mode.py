@@ -37,6 +37,15 @@ class Mode(ABC):
     """A use of a trained model: one option of the group `mode`.
 
     The arguments of its constructor are the keys below `mode`.
+
+    Example:
+        >>> class CountWeightsMode(Mode):
+        ...     def check(self, model: Model, data: DataFactory) -> None:
+        ...         pass
+        ...
+        ...     def make(self, workspace: Workspace) -> ModeResult:
+        ...         count = sum(weight.numel() for weight in workspace.model.parameters())
+        ...         return ModeResult([], {"weights": count}, [("weights", f"{count:,}", "")])
     """
 
     @abstractmethod
