@@ -15,7 +15,7 @@ from vae_lightning.cli.device import choose_device
 from vae_lightning.config import compose, to_container
 from vae_lightning.config.resolvers import result_folder
 from vae_lightning.data.image_files import list_images, read_inputs
-from vae_lightning.data.pixels import center_square
+from vae_lightning.data.resizing import center_square
 from vae_lightning.errors import CheckpointError, ConfigError, DataError
 from vae_lightning.utils.random_state import noise_of
 

@@ -22,7 +22,7 @@ from vae_lightning.data import ImageFolderModule
 from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.data.image_files import read_image
 from vae_lightning.data.image_folder import num_classes_of
-from vae_lightning.data.pixels import crop_and_resize
+from vae_lightning.data.resizing import crop_and_resize
 from vae_lightning.data.streamed_batches import StreamedBatches
 from vae_lightning.errors import ConfigError, DataError
 from vae_lightning.evaluation.run import evaluate, prepare

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from conftest import write_fake_mnist
 from vae_lightning.data import sources
-from vae_lightning.data.pixels import resize
+from vae_lightning.data.resizing import resize
 from vae_lightning.data.sources import MNIST, Digits
 from vae_lightning.errors import DataError
 

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from conftest import FinishedRun, RunCommand, read_metrics
 from vae_lightning import load
-from vae_lightning.data.pixels import resize
+from vae_lightning.data.resizing import resize
 from vae_lightning.data.sources import Digits
 from vae_lightning.metrics import ImageBounds
 

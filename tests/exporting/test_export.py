@@ -13,10 +13,12 @@ from torch import Tensor
 
 from conftest import CallCommand, Outcome
 from tiny import composed_model
+from untrained import write_checkpoint
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.errors import UserError
 from vae_lightning.exporting import onnx
 from vae_lightning.exporting.parts import Decoder, Encoder
+from vae_lightning.exporting.run import prepare
 from vae_lightning.models import Model
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -25,8 +27,12 @@ SMALL = ("data=digits", "data.size=8")
 NARROW = ("model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latent_dim=4")
 SMALL_CONV = ("model.encoder.channels=[4,4]", "model.decoder.channels=[4,4]")
 VARIANTS = {
-    "vae": NARROW,
-    "batch norm": ("model.encoder.batch_norm=true", "model.decoder.batch_norm=true", *NARROW),
+    "batch norm, categorical pixels": (
+        *NARROW,
+        "model.encoder.batch_norm=true",
+        "model.decoder.batch_norm=true",
+        "model/likelihood=categorical",
+    ),
     "hierarchical ladder": ("model=hierarchical", "model.inference=ladder"),
     "vector quantized": ("model=vector_quantized", *SMALL_CONV),
     "hyperspherical": (
@@ -34,17 +40,16 @@ VARIANTS = {
         "model/posterior=von_mises_fisher",
         "model/prior=uniform_sphere",
     ),
-    "categorical pixels": (*NARROW, "model/likelihood=categorical"),
 }
 
 
 def saved(path: Path, *overrides: str) -> Path:
-    """A checkpoint of an untrained model."""
-    overrides = (*SMALL, *overrides, "paths.run_dir=unused")
-    config = to_container(compose("train", overrides))
-    state = {f"model.{k}": value for k, value in composed_model(*overrides).state_dict().items()}
-    torch.save({"config": config, "state_dict": state}, path)
-    return path
+    return write_checkpoint(path, *SMALL, *overrides)
+
+
+def export_config(checkpoint: str | None, **changes: Any) -> dict[str, Any]:
+    config = to_container(compose("export", ["ckpt_path=unset", "paths.run_dir=out"]))
+    return config | {"ckpt_path": checkpoint} | changes
 
 
 @pytest.fixture
@@ -71,17 +76,18 @@ def test_files_compute_what_the_model_computes_on_batches_of_any_size(
     for count in (5, 1):
         images = torch.rand(count, *model.image_shape)
         labels = model.each_class_in_turn(count, images.device)
-        told = () if labels is None else (labels,)
-        means = model.latent_means(images, *told)
-        mean, *scale = run_onnx(tmp_path / "encoder.onnx", images, *told)
-        (image,) = run_onnx(tmp_path / "decoder.onnx", means, *told)
+        condition = () if labels is None else (labels,)
+        means = model.latent_means(images, *condition)
+        mean, *scale = run_onnx(tmp_path / "encoder.onnx", images, *condition)
+        (image,) = run_onnx(tmp_path / "decoder.onnx", means, *condition)
         torch.testing.assert_close(mean, means, atol=1e-4, rtol=0)
-        torch.testing.assert_close(image, model.mean_images(means, *told), atol=1e-4, rtol=0)
-        if variant == "vae":
-            torch.testing.assert_close(scale[0], model.encode(images, *told).stddev)
+        torch.testing.assert_close(image, model.mean_images(means, *condition), atol=1e-4, rtol=0)
+        assert bool(scale) == (variant == "batch norm, categorical pixels")
+        if scale:
+            torch.testing.assert_close(scale[0], model.encode(images, *condition).stddev)
 
 
-def test_export_writes_files_that_others_can_use_and_says_where(
+def test_export_writes_weights_onnx_files_and_a_description(
     tmp_path: Path, call_export: Callable[..., Outcome]
 ) -> None:
     from safetensors.torch import load_file
@@ -94,7 +100,7 @@ def test_export_writes_files_that_others_can_use_and_says_where(
     folder = tmp_path / "out"
     names = ["decoder.onnx", "encoder.onnx", "model.json", "model.safetensors"]
     assert {*names} == {path.name for path in folder.iterdir() if path.is_file()}
-    # No place on this machine is told to whoever gets the file.
+    # No paths of this machine are in the files.
     for name in names[:2]:
         assert b".py" not in (folder / name).read_bytes()
 
@@ -121,52 +127,68 @@ def test_a_file_that_differs_from_the_model_is_removed_and_named(tmp_path: Path)
     assert not file.exists()
 
 
-def test_what_onnx_cannot_say_is_one_line_and_the_weights_are_kept(
+def test_a_model_that_onnx_cannot_express_is_refused_in_one_line_and_its_weights_are_kept(
     tmp_path: Path, call_export: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx, "_translations", dict)
-    checkpoint = saved(tmp_path / "a.ckpt", *VARIANTS["hyperspherical"])
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("step 3 failed") from NotImplementedError("no hypot\nin ONNX")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    checkpoint = saved(tmp_path / "a.ckpt", *NARROW)
     outcome = call_export(f"ckpt_path={checkpoint}", "output_dir=out")
     assert outcome.status == 1
     assert len(outcome.err.splitlines()) == 1
-    assert "error: the encoder of this model cannot be written as ONNX: " in outcome.err
+    assert "error: the encoder of this model cannot be written as ONNX: no hypot; " in outcome.err
     assert "out/model.safetensors" in outcome.err
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert not (tmp_path / "out" / "encoder.onnx").exists()
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ([], "error: ckpt_path is missing: name a checkpoint or the folder of a run"),
-        (["ckpt_path=nowhere"], "error: nowhere does not exist"),
-        (["ckpt_path=a.ckpt", "+seeds=1"], "error: seeds is not a key of the configuration"),
-        (["ckpt_path=a.ckpt", "seed=-1"], "error: seed=-1 is out of range"),
-    ],
-)
-def test_bad_input_is_one_line_and_writes_nothing(
-    tmp_path: Path, call_export: Callable[..., Outcome], overrides: list[str], message: str
+def test_the_command_refuses_in_one_line_and_writes_nothing(
+    tmp_path: Path, call_export: Callable[..., Outcome]
 ) -> None:
     saved(tmp_path / "a.ckpt", *NARROW)
     before = sorted(tmp_path.rglob("*"))
-    outcome = call_export(*overrides)
+    outcome = call_export("ckpt_path=a.ckpt", "+seeds=1")
     assert outcome.status == 1
-    assert outcome.err.startswith(message)
+    assert outcome.err.startswith("error: seeds is not a key of the configuration")
     assert len(outcome.err.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_missing_packages_are_named_with_the_way_to_get_them(
-    tmp_path: Path, call_export: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("checkpoint", "changes", "message"),
+    [
+        (None, {}, "ckpt_path is missing: name a checkpoint or the folder of a run"),
+        ("nowhere", {}, "nowhere does not exist"),
+        ("a.ckpt", {"seed": -1}, "seed=-1 is out of range"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: str | None,
+    changes: dict[str, Any],
+    message: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     saved(tmp_path / "a.ckpt", *NARROW)
+    with pytest.raises(UserError) as error:
+        prepare(export_config(checkpoint, **changes))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_packages_are_named_with_the_command_that_installs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here: Any = __import__("importlib.util").util.find_spec
     monkeypatch.setattr(
         "vae_lightning.exporting.run.find_spec",
         lambda name: None if name == "onnxscript" else here(name),
     )
-    outcome = call_export("ckpt_path=a.ckpt")
-    assert outcome.status == 1
-    assert outcome.err == (
-        "error: export needs onnxscript, not installed here: pip install 'vae-lightning[export]'\n"
+    with pytest.raises(UserError) as error:
+        prepare(export_config(str(saved(tmp_path / "a.ckpt", *NARROW))))
+    assert str(error.value) == (
+        "export needs onnxscript, not installed here: pip install 'vae-lightning[export]'"
     )

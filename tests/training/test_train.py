@@ -11,7 +11,7 @@ from lightning import Callback
 from conftest import DIGITS, MINIMAL, FinishedRun, Outcome, RunCommand, read_metrics
 from vae_lightning import load
 from vae_lightning.config import compose, to_container
-from vae_lightning.data.pixels import resize
+from vae_lightning.data.resizing import resize
 from vae_lightning.data.sources import Digits
 from vae_lightning.training.build import build
 

@@ -29,8 +29,8 @@ from vae_lightning.benchmarking.baselines import EpochsInTurn, HandWrittenLoop, 
 from vae_lightning.config import check_type, compose
 from vae_lightning.data.batches import ResidentBatches
 from vae_lightning.errors import ConfigError
-from vae_lightning.generation.sampling import sampled
-from vae_lightning.generation.writers import in_a_thread, npz
+from vae_lightning.generation.sampling import sample_batches
+from vae_lightning.generation.writers import in_background, npz_writer
 from vae_lightning.metrics import ImageBounds
 from vae_lightning.models import Model
 from vae_lightning.training.build import Run, build
@@ -174,17 +174,17 @@ def _own_samples(model: Model, count: int) -> dict[str, list[float]]:
     block_size = compose("generate", ["paths.run_dir=unused"]).mode.block_size
 
     def make() -> None:
-        for _ in sampled(model, model.sample_latents, count, None, block_size):
+        for _ in sample_batches(model, model.sample_latents, count, None, block_size):
             pass
 
     def make_and_write() -> None:
-        blocks = sampled(model, model.sample_latents, count, None, block_size)
-        first = next(blocks)
+        batches = sample_batches(model, model.sample_latents, count, None, block_size)
+        first = next(batches)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "samples.npz"
-            with npz(path, count, first) as write, in_a_thread(write) as write_later:
-                for block in chain([first], blocks):
-                    write_later(block)
+            with npz_writer(path, count, first) as write, in_background(write) as write_later:
+                for batch in chain([first], batches):
+                    write_later(batch)
 
     return {
         "samples": [seconds_of(make, model.device)],

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vae_lightning.callbacks.pictures import Drawing, Scene
 from vae_lightning.drawing.grids import grid
-from vae_lightning.drawing.traversals import prior_spread, ranking, square, traversal
+from vae_lightning.drawing.traversals import prior_spread, quantile_grid, ranking, traversal
 from vae_lightning.models import VAE
 from vae_lightning.utils.checks import at_least
 
@@ -75,7 +75,7 @@ class Manifold(Drawing):
             return None
         if model.posterior.space != "euclidean":
             return None
-        latents = square(model, self.count, prior_spread(model)[0], [0, 1])
+        latents = quantile_grid(model, self.count, prior_spread(model)[0], [0, 1])
         return grid(model.mean_images(latents), self.count)
 
 

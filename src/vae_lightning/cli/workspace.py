@@ -98,6 +98,6 @@ class Workspace:
             images uint8 (N, C, H, W); returns (N, C, H, W) in [0, 1], in the model's precision,
             on `device`.
         """
-        from vae_lightning.data.pixels import to_float
+        from vae_lightning.utils.pixels import to_float
 
         return to_float(images, next(self.model.parameters()).dtype, self.device)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data import binarization
-from vae_lightning.data.pixels import to_float
+from vae_lightning.utils.pixels import to_float
 
 Batch = tuple[Tensor, Tensor]
 

@@ -12,11 +12,11 @@ from vae_lightning.data.batches import Batch, Batches
 from vae_lightning.data.binarization import Binarize
 from vae_lightning.data.dataset import ImageDataset
 from vae_lightning.data.image_files import NamedImages
-from vae_lightning.data.pixels import to_float
 from vae_lightning.data.protocol import Protocol, Validation
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.pixels import to_float
 
 # Unreadable files that the warning names.
 _MAX_NAMED = 10

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vae_lightning.data.pixels import crop_and_resize
+from vae_lightning.data.resizing import crop_and_resize
 from vae_lightning.errors import DataError
 
 # Files with these endings are read as images.

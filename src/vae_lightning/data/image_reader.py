@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vae_lightning.data import binarization
 from vae_lightning.data.image_files import read_image
-from vae_lightning.data.pixels import crop_and_resize
+from vae_lightning.data.resizing import crop_and_resize
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.dataset import ImageDataset, InMemoryDataset
-from vae_lightning.data.pixels import resize
+from vae_lightning.data.resizing import resize
 from vae_lightning.errors import DataError
 
 # How long to wait for a mirror to answer.

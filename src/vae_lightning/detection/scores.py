@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vae_lightning.data.pixels import to_float
 from vae_lightning.metrics import ImageBounds
 from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.likelihood import BOUNDS
 from vae_lightning.models import Model
+from vae_lightning.utils.pixels import to_float
 from vae_lightning.utils.progress import progress
 
 # The unit of each score.

@@ -1,1 +1,1 @@
-"""Pictures for callbacks and commands alike: grids, figures, latent traversals."""
+"""Grids, figures and latent traversals, for callbacks and commands."""

@@ -1,4 +1,4 @@
-"""Where to go in a latent space to see what its dimensions do; for drawings and for `generate`."""
+"""Traversals of a latent space: which dimensions to vary, how far, and the latents on the way."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,21 @@ from vae_lightning.models import VAE, Model
 from vae_lightning.models.hierarchical import HierarchicalVAE
 from vae_lightning.models.vector_quantized import VectorQuantized
 
-# Draws of the prior from which its centre, width and quantiles are estimated, where it has no
-# formula for them.
+# Draws of the prior that its centre, width and quantiles are estimated from if it has no formula
+# for them.
 _DRAWS = 20_000
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The latent dimensions, the most used first.
+    """The latent dimensions, ordered by how much they are used.
 
     Attributes:
-        order: their numbers, counted over all layers; the lowest layer's are first.
-        figures: how much each is used, in this order.
-        criterion: what the figures are: `rate`, in nats, or the `variance` of the posterior's means
-            over the images, where the rate does not split.
+        order: indices of the dimensions, the most used first; counted over all layers from the
+            lowest layer up.
+        figures: how much each one is used, in this order.
+        criterion: what the figures are: `rate`, in nats, or, if the rate has no terms per
+            dimension, the `variance` of the posterior's means over the images.
     """
 
     order: Sequence[int]
@@ -35,7 +36,7 @@ class Ranking:
 
 
 def dimension_name(model: Model, dimension: int) -> str:
-    """What to call a latent dimension: `z3`, and where there are layers `z3, layer 2`."""
+    """Name a latent dimension: `z3`, or `z3, layer 2` in a hierarchical model."""
     if not isinstance(model, HierarchicalVAE):
         return f"z{dimension}"
     layer = 0
@@ -46,25 +47,27 @@ def dimension_name(model: Model, dimension: int) -> str:
 
 
 def check_dimensions(model: Model) -> None:
-    """Refuse a model whose latent dimensions cannot be moved one by one.
+    """Check that the latent dimensions of a model can be varied one by one.
 
     Raises:
-        ValueError: it is one.
+        ValueError: they are codes, categories, or coordinates on a sphere.
     """
     if isinstance(model, VectorQuantized):
-        raise ValueError("this model's latents are codes, which have no dimensions to move along")
+        raise ValueError(
+            "this model's latents are codes, whose dimensions cannot be varied one by one"
+        )
     if model.latent_space == "sphere":
         raise ValueError(
-            "this model's latents are on a sphere, which one leaves by moving along a dimension"
+            "this model's latents are on a sphere, so their dimensions cannot be varied one by one"
         )
     if model.latent_space == "simplex":
         raise ValueError(
-            "this model's latents are categories, which are not moved along dimensions"
+            "this model's latents are categories, whose dimensions cannot be varied one by one"
         )
 
 
 def ranking(model: Model, images: Tensor, labels: Tensor | None) -> Ranking:
-    """Order the latent dimensions by the nats that some images spend on them.
+    """Order the latent dimensions by their mean rate over some images.
 
     Shape:
         images (N, C, H, W) in [0, 1]; labels int64 (N,).
@@ -80,7 +83,7 @@ def ranking(model: Model, images: Tensor, labels: Tensor | None) -> Ranking:
 
 
 def prior_spread(model: Model) -> tuple[Tensor, Tensor]:
-    """Centre and standard deviation of the prior in each latent dimension.
+    """Mean and standard deviation of the prior in each latent dimension.
 
     Shape:
         returns (D,) and (D,).
@@ -93,7 +96,11 @@ def prior_spread(model: Model) -> tuple[Tensor, Tensor]:
 
 
 def aggregate_spread(model: Model, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Centre and standard deviation of the aggregate posterior of some images, from a draw of each.
+    r"""Mean and standard deviation of the aggregate posterior of some images.
+
+    .. math:: q(z) = \frac{1}{N} \sum_{i=1}^N q(z|x_i)
+
+    They are estimated from one draw for each image.
 
     Shape:
         images (N, C, H, W) in [0, 1]; labels int64 (N,); returns (D,) and (D,).
@@ -107,46 +114,62 @@ def aggregate_spread(model: Model, images: Tensor, labels: Tensor | None) -> tup
     return draws.mean(0), draws.std(0)
 
 
-def prior_quantiles(model: Model, dimensions: Sequence[int], shares: Tensor) -> Tensor:
-    r"""The prior's inverse CDF in some dimensions, each taken by itself.
+def prior_quantiles(model: Model, dimensions: Sequence[int], probabilities: Tensor) -> Tensor:
+    r"""The inverse CDF of the prior's marginal in some dimensions.
 
     .. math:: F_j(z_j) = p(z'_j \le z_j), \quad F_j^{-1}(t)
 
     Shape:
-        shares t (T,), between 0 and 1; returns (len(dimensions), T).
+        probabilities t (T,), between 0 and 1; returns (len(dimensions), T).
     """
     known = _prior_dimensions(model)
-    chosen = list(dimensions)
+    indices = list(dimensions)
     if known is not None:
-        return known.icdf(shares[:, None].expand(-1, *known.batch_shape)).T[chosen]
-    return model.sample_latents(_DRAWS)[:, chosen].quantile(shares, dim=0).T
+        return known.icdf(probabilities[:, None].expand(-1, *known.batch_shape)).T[indices]
+    return model.sample_latents(_DRAWS)[:, indices].quantile(probabilities, dim=0).T
 
 
 def traversal(model: Model, start: Tensor, dimension: int, values: Tensor) -> Tensor:
     """Latents that differ from `start` in one dimension.
 
-    Where it is one of an upper layer, the layers below follow: they are at the centre of what the
-    model predicts them to be from it.
+    If it belongs to an upper layer of a hierarchical model, the layers below take the means that
+    the model predicts from it.
 
     Shape:
         start (D,); values (T,); returns (T, D).
+
+    Example:
+        >>> from vae_lightning.config import compose, instantiate, to_container
+        >>> config = to_container(compose("train", ["model.latent_dim=5"]).model)
+        >>> model = instantiate(config, "model")
+        >>> traversal(model, torch.zeros(5), 3, torch.linspace(-3, 3, 11)).shape
+        torch.Size([11, 5])
     """
     latents = start.repeat(len(values), 1)
     latents[:, dimension] = values
     return model.follow(latents, [dimension]) if isinstance(model, HierarchicalVAE) else latents
 
 
-def square(model: Model, count: int, start: Tensor, dimensions: Sequence[int]) -> Tensor:
-    """The plane of two latent dimensions at the prior's quantiles, row by row from the top.
+def quantile_grid(model: Model, count: int, start: Tensor, dimensions: Sequence[int]) -> Tensor:
+    r"""Latents on a grid of two dimensions at the quantiles of the prior, row by row from the top.
 
-    The first dimension goes to the right and the second upwards; the others are those of `start`.
+    .. math:: z_j = F_j^{-1}\Big(\frac{i + 1/2}{n}\Big), \quad i = 0 \dots n - 1
+
+    The first dimension increases to the right and the second one upwards; the others keep the
+    values of `start`.
+
+    Args:
+        model: with a prior on real vectors.
+        count: n, points along each side.
+        start: values of the other dimensions.
+        dimensions: indices of the two.
 
     Shape:
         start (D,); returns (count * count, D).
     """
-    shares = ((torch.arange(count) + 0.5) / count).to(start)
-    across, along = prior_quantiles(model, dimensions, shares)
-    up, right = torch.meshgrid(along.flip(0), across, indexing="ij")
+    probabilities = ((torch.arange(count) + 0.5) / count).to(start)
+    first, second = prior_quantiles(model, dimensions, probabilities)
+    up, right = torch.meshgrid(second.flip(0), first, indexing="ij")
     latents = start.repeat(count * count, 1)
     latents[:, dimensions[0]] = right.flatten()
     latents[:, dimensions[1]] = up.flatten()
@@ -155,11 +178,11 @@ def square(model: Model, count: int, start: Tensor, dimensions: Sequence[int]) -
     return latents
 
 
-def knows_prior(model: Model) -> bool:
-    """Whether centre, width and quantiles of the prior are exact, and not estimated from draws."""
+def has_exact_quantiles(model: Model) -> bool:
+    """Whether the prior's mean, width and quantiles are exact rather than estimated from draws."""
     return _prior_dimensions(model) is not None
 
 
 def _prior_dimensions(model: Model) -> Distribution | None:
-    """The prior's dimensions, where they are independent and known."""
+    """The marginals of the prior, if its dimensions are independent."""
     return independent_dimensions(model.prior_distribution()) if isinstance(model, VAE) else None

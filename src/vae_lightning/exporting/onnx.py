@@ -1,4 +1,4 @@
-"""Parts of a model as ONNX files, compared with the model by onnxruntime."""
+"""ONNX files of the encoder and decoder, checked against the model with onnxruntime."""
 
 import logging
 import warnings
@@ -12,18 +12,18 @@ import torch
 from vae_lightning.errors import UserError
 from vae_lightning.exporting.parts import Part
 
-# The largest difference between a file and the model: absolute, of values above 1 relative.
+# Largest allowed difference between a file and the model: absolute, or relative for values above 1.
 TOLERANCE = 1e-4
 
-# Sizes of the batches that a file is checked with; it is traced with the first.
+# Sizes of the batches that a file is checked with; it is exported with the first one.
 _BATCHES = (3, 1, 64)
 
 
 def write_onnx(part: Part, file: Path) -> None:
-    """Write a part, for batches of any size.
+    """Write an encoder or decoder, for batches of any size.
 
     Raises:
-        UserError: torch.onnx cannot.
+        UserError: torch.onnx cannot export it.
     """
     axis = torch.export.Dim("batch")
     example = part.example(_BATCHES[0])
@@ -40,11 +40,11 @@ def write_onnx(part: Part, file: Path) -> None:
                 verbose=False,
             )
             assert program is not None
-            # Each operation carries the stack that it was traced in: places on this machine.
+            # Each node's metadata holds a stack trace with paths of this machine.
             for node in program.model.graph.all_nodes():
                 node.metadata_props.clear()
             program.save(str(file))
-    # Whatever the exporter meets, each with a class of its own.
+    # The exporter's errors have no common base class.
     except Exception as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise UserError(
@@ -54,13 +54,13 @@ def write_onnx(part: Part, file: Path) -> None:
 
 
 def check_onnx(part: Part, file: Path) -> float:
-    """Compare a file with the model, on batches of several sizes.
+    """Compare the outputs of a file with those of the model, on batches of several sizes.
 
     Returns:
         the largest difference.
 
     Raises:
-        UserError: it is above `TOLERANCE`, or onnxruntime does not run the file; which is removed.
+        UserError: it is above `TOLERANCE`, or onnxruntime cannot run the file. The file is removed.
     """
     import onnxruntime
 
@@ -74,10 +74,10 @@ def check_onnx(part: Part, file: Path) -> float:
         for count in _BATCHES:
             inputs = part.example(count)
             named = {name: value.numpy() for name, value in zip(part.inputs, inputs, strict=True)}
-            for expected, got in zip(part(*inputs), session.run(None, named), strict=True):
-                distance = (torch.from_numpy(got) - expected).abs() / expected.abs().clamp_min(1)
-                largest = max(largest, float(distance.max()))
-    # Of onnxruntime's own classes, which have no common base.
+            for expected, output in zip(part(*inputs), session.run(None, named), strict=True):
+                error = (torch.from_numpy(output) - expected).abs() / expected.abs().clamp_min(1)
+                largest = max(largest, float(error.max()))
+    # The errors of onnxruntime have no common base class.
     except Exception as error:
         file.unlink()
         reason = str(error).strip().splitlines()[0]
@@ -92,7 +92,7 @@ def check_onnx(part: Part, file: Path) -> float:
 
 
 def _translations() -> dict[Any, Any]:
-    """What torch.onnx has no words for."""
+    """Translations of operations that torch.onnx does not support."""
     from onnxscript import opset18 as op
 
     def hypot(a: Any, b: Any) -> Any:
@@ -103,7 +103,7 @@ def _translations() -> dict[Any, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter tells its own developers."""
+    """Without the exporter's log messages and warnings."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""The functions of a model that an export writes, as tensors to tensors."""
+"""The encoder and the decoder of a model as functions of tensors, to export."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,15 +11,16 @@ from vae_lightning.models import VAE, Model
 
 
 class Part(nn.Module, ABC):
-    """One of the two functions that are written: tensors to tensors, in a fixed order.
+    """A function of a model that is exported, with a fixed order of inputs and outputs.
 
     Args:
         model: in evaluation mode, on the CPU.
+        first_input: name of the first input; the label of a conditional model is the second.
 
     Attributes:
-        name: of its file.
-        inputs: names of what it takes.
-        outputs: names of what it returns.
+        name: of the file.
+        inputs: names of the inputs.
+        outputs: names of the outputs.
     """
 
     name: str
@@ -33,19 +34,20 @@ class Part(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The function.
+        """Compute the outputs.
 
         Shape:
-            inputs (B, ...), in the order of `inputs`; returns (B, ...), in that of `outputs`.
+            inputs (B, ...), in the order of `self.inputs`; returns (B, ...), in the order of
+            `self.outputs`.
         """
 
     @abstractmethod
     def example(self, count: int) -> tuple[Tensor, ...]:
-        """Inputs of noise for so many images."""
+        """Random inputs for a batch of `count`."""
 
 
 class Encoder(Part):
-    """From images to the means of q(z|x), and its scales where it is a diagonal normal.
+    """Images to the mean of q(z|x), and to its scale if it is a diagonal normal.
 
     Shape:
         image float32 (B, C, H, W) in [0, 1], label int64 (B,) for a conditional model; returns
@@ -72,7 +74,7 @@ class Encoder(Part):
 
 
 class Decoder(Part):
-    """From latents to the mean of p(x|z).
+    """Latents to the mean of p(x|z).
 
     Shape:
         latents float32 (B, D), label int64 (B,) for a conditional model; returns image

@@ -1,4 +1,4 @@
-"""An export: checked, written, compared with the model, printed."""
+"""One run of `export`: checked, written, compared with the model, printed."""
 
 import json
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ _PACKAGES = ("onnx", "onnxruntime", "onnxscript", "safetensors")
 
 
 def prepare(config: dict[str, Any]) -> Workspace:
-    """Refuse what cannot be exported: nothing is written.
+    """Check a configuration; nothing is written.
 
     Raises:
         ConfigError: a key, type or value that does not fit, or a package that is not installed.
-        CheckpointError: `ckpt_path` is no checkpoint.
+        CheckpointError: `ckpt_path` is not a checkpoint, or its weights do not fit.
     """
     check_keys(config, _KEYS)
     if missing := [name for name in _PACKAGES if find_spec(name) is None]:
@@ -36,15 +36,15 @@ def prepare(config: dict[str, Any]) -> Workspace:
             "pip install 'vae-lightning[export]'"
         )
     workspace = Workspace(config)
-    _ = workspace.model  # which is refused here if its weights do not fit
+    _ = workspace.model  # built here, so that weights that do not fit are refused
     return workspace
 
 
 def export(workspace: Workspace) -> None:
-    """Write the weights, the encoder and the decoder, and print what there is.
+    """Write the weights, the encoder and the decoder, and print the names of the files.
 
     Raises:
-        UserError: torch.onnx cannot write a part, or onnxruntime finds other values in it.
+        UserError: torch.onnx cannot export a part, or its outputs differ from the model's.
     """
     folder, model = workspace.folder, workspace.model
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def export(workspace: Workspace) -> None:
     }
     write_weights(model, folder / "model.safetensors")
     _write_facts(folder, facts)
-    lines = [("model.safetensors", "the weights"), ("model.json", "what they are the weights of")]
+    lines = [("model.safetensors", "the weights"), ("model.json", "the model's configuration")]
     with torch.no_grad(), fixed_noise(workspace.seed, torch.device("cpu")):
         for part in (Encoder(model), Decoder(model)):
             file = folder / f"{part.name}.onnx"
@@ -70,13 +70,13 @@ def export(workspace: Workspace) -> None:
                 "largest_difference": difference,
             }
             _write_facts(folder, facts)
-            takes, gives = ", ".join(part.inputs), ", ".join(part.outputs)
-            lines.append((file.name, f"{takes} -> {gives}; largest difference {difference:.1e}"))
+            signature = f"{', '.join(part.inputs)} -> {', '.join(part.outputs)}"
+            lines.append((file.name, f"{signature}; largest difference {difference:.1e}"))
     _show(folder, lines)
 
 
 def write_weights(model: Model, file: Path) -> None:
-    """Write the weights, by their names in `model.state_dict()`."""
+    """Write the weights as safetensors, with the names of `model.state_dict()`."""
     from safetensors.torch import save
 
     file.write_bytes(save({k: value.contiguous() for k, value in model.state_dict().items()}))
@@ -90,6 +90,6 @@ def _show(folder: Path, lines: Sequence[tuple[str, str]]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    for name, what in lines:
-        console.print(f"{name:<18}  {what}", soft_wrap=True)
+    for name, description in lines:
+        console.print(f"{name:<18}  {description}", soft_wrap=True)
     console.print(f"wrote  {relative(folder)}", soft_wrap=True)

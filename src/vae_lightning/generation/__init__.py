@@ -1,1 +1,1 @@
-"""What a trained model can be asked to make; one mode per file."""
+"""The modes of `generate`, one per file."""

@@ -1,4 +1,4 @@
-"""A labelled data set enlarged by a model."""
+"""Augmentation of a labelled data set."""
 
 import math
 from collections.abc import Sequence
@@ -11,32 +11,42 @@ from vae_lightning.data import ImageDataModule
 from vae_lightning.drawing.grids import png
 from vae_lightning.errors import DataError
 from vae_lightning.generation import augment_evaluation, augment_report
-from vae_lightning.generation.augment_evaluation import Worth
+from vae_lightning.generation.augment_evaluation import AccuracyComparison
 from vae_lightning.generation.augment_folder import ImageFolderWriter
-from vae_lightning.generation.augment_methods import Labelled, Make, Method, maker, plan
-from vae_lightning.generation.mode import MakeData, Mode, ModeResult
+from vae_lightning.generation.augment_methods import (
+    Generate,
+    LabelledImages,
+    Method,
+    generator,
+    sources,
+)
+from vae_lightning.generation.mode import DataFactory, Mode, ModeResult
 from vae_lightning.models import Model
 from vae_lightning.utils.checks import all_at_least, at_least
 from vae_lightning.utils.progress import progress
 
 
-class Augment(Mode):
-    """The training split and what a model makes of it, as a folder that `ImageFolder` reads.
+class AugmentMode(Mode):
+    """Write the training split and generated images as a folder that `ImageFolder` reads.
 
-    `images/<class>/` holds the images, and `manifest.csv` what each of them is: `source` is the
-    place of the image in the training split that it is, or was made of. No image of the test split
-    is used, but to measure what the enlarged data set is worth.
+    `images/<class>/` holds the images, and `manifest.csv` describes each one: `source` is the index
+    in the training split of the image that it is, or was generated from. Images of the test split
+    are used only to measure accuracy.
 
     Args:
         method: `conditional` draws samples of each class; `perturb` encodes an image, adds noise
-            and decodes. None takes the first where the model is conditional.
-        per_class: images made of each class.
-        scale: of the noise of `perturb`; see `generation.enlargement`.
+            and decodes. None takes the first if the model is conditional, otherwise the second.
+        per_class: images generated of each class.
+        scale: of the noise of `perturb`; see `generation.augment_methods`.
         originals: whether the folder holds the original images too.
-        measure: whether classifiers are trained with and without; see `augment_evaluation`.
-        labels_per_class: labelled images of each class that they are given.
-        seeds: how often, with other images, weights and noise.
+        measure: whether to train classifiers with and without the generated images; see
+            `generation.augment_evaluation`.
+        labels_per_class: labelled images of each class that classifiers are trained on.
+        seeds: repetitions, with other images, initial weights and noise.
         steps: of each classifier's optimiser.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     def __init__(
@@ -57,7 +67,7 @@ class Augment(Mode):
         at_least("seeds", seeds, 2)
         at_least("steps", steps, 1)
         if measure and not labels_per_class:
-            raise ValueError("labels_per_class=[] is empty: name some, or set mode.measure=false")
+            raise ValueError("labels_per_class=[] is empty: name sizes, or set mode.measure=false")
         self.method = method
         self.per_class = per_class
         self.scale = scale
@@ -67,39 +77,40 @@ class Augment(Mode):
         self.seeds = seeds
         self.steps = steps
 
-    def check(self, model: Model, data: MakeData) -> None:
+    def check(self, model: Model, data: DataFactory) -> None:
         if self.method == "conditional" and model.num_classes is None:
             raise ValueError(
-                "method=conditional: this model knows no classes: set mode.method=perturb, or "
+                "method=conditional: this model is not conditional: set mode.method=perturb, or "
                 "train one with model=conditional"
             )
         if self._method(model) == "perturb" and model.latent_space == "simplex":
             raise ValueError(
-                "method=perturb: the latents of this model are categories, which cannot be moved "
-                "a little: use a model with another posterior, or a conditional one"
+                "method=perturb: the latents of this model are categories, which cannot be "
+                "perturbed: use a model with another posterior, or a conditional one"
             )
         if model.image_shape[0] not in (1, 3):
             raise DataError(
                 f"mode=augment writes PNGs of 1 or 3 channels, and this model's images have "
                 f"{model.image_shape[0]}"
             )
-        unread = data()
-        if not unread.class_names:
+        module = data()
+        if not module.class_names:
             raise DataError(
-                f"{unread.source.title} has no labels, and mode=augment enlarges a labelled data "
+                f"{module.source.title} has no labels, and mode=augment needs a labelled data "
                 "set: use mode=samples"
             )
 
     def make(self, workspace: Workspace) -> ModeResult:
         method = self._method(workspace.model)
-        data = _grey(workspace)
+        data = _grey_data(workspace)
         images, labels = data.evaluated("train")
-        train = Labelled(images, workspace.images("train")[0], labels)
-        make = maker(workspace.model, train, method, self.scale)
+        inputs = images if data is workspace.data else workspace.images("train")[0]
+        train = LabelledImages(images, inputs, labels)
+        generate = generator(workspace.model, train, method, self.scale)
 
-        originals, generated = self._write(workspace, data, train, make)
+        originals, generated = self._write(workspace, data, train, generate)
         pictures = [workspace.folder / "augment.png"]
-        pictures[0].write_bytes(png(augment_report.examples(train, make, method)))
+        pictures[0].write_bytes(png(augment_report.examples(train, generate, method)))
         facts: dict[str, Any] = {
             "data": data.name,
             "method": method,
@@ -114,11 +125,11 @@ class Augment(Mode):
         ]
         notes: list[str] = []
         if self.measure:
-            worths, facts["worth"], notes = self._measure(workspace, data, train, make)
-            table += augment_report.rows(worths)
-            if worths:
+            comparisons, facts["accuracy"], notes = self._compare(workspace, data, train, generate)
+            table += augment_report.rows(comparisons)
+            if comparisons:
                 pictures.append(workspace.folder / "accuracy.png")
-                pictures[-1].write_bytes(png(augment_report.chart(worths)))
+                pictures[-1].write_bytes(png(augment_report.chart(comparisons)))
         files = [*pictures, workspace.folder / "images", workspace.folder / "manifest.csv"]
         return ModeResult(files, facts, table, notes)
 
@@ -126,34 +137,42 @@ class Augment(Mode):
         return self.method or ("perturb" if model.num_classes is None else "conditional")
 
     def _write(
-        self, workspace: Workspace, data: ImageDataModule, train: Labelled, make: Make
+        self,
+        workspace: Workspace,
+        data: ImageDataModule,
+        train: LabelledImages,
+        generate: Generate,
     ) -> tuple[int, int]:
-        """Write folder and manifest; return how many originals and how many made images."""
-        everywhere = torch.arange(len(train.labels))
-        places = plan(train.labels, everywhere, self.per_class)
-        originals = len(everywhere) if self.originals else 0
-        with progress("images written", originals + len(places)) as advance:
-            writer = ImageFolderWriter(workspace.folder, data.class_names, len(everywhere), advance)
+        """Write folder and manifest; return the numbers of original and generated images."""
+        count = len(train.labels)
+        indices = sources(train.labels, torch.arange(count), self.per_class)
+        originals = count if self.originals else 0
+        with progress("images written", originals + len(indices)) as advance:
+            writer = ImageFolderWriter(workspace.folder, data.class_names, count, advance)
             if self.originals:
                 writer.write_originals(train)
             method = self._method(workspace.model)
-            writer.write_made(make, places, train.labels[places], method, workspace.seed)
-        return originals, len(places)
+            writer.write_generated(generate, indices, train.labels[indices], method, workspace.seed)
+        return originals, len(indices)
 
-    def _measure(
-        self, workspace: Workspace, data: ImageDataModule, train: Labelled, make: Make
-    ) -> tuple[list[Worth], dict[str, Any], list[str]]:
-        """What it is worth: the figures, what is kept of them, and what is said."""
+    def _compare(
+        self,
+        workspace: Workspace,
+        data: ImageDataModule,
+        train: LabelledImages,
+        generate: Generate,
+    ) -> tuple[list[AccuracyComparison], dict[str, Any], list[str]]:
+        """The comparisons of accuracy, what is recorded of them, and notes."""
         smallest = augment_evaluation.smallest_class(train.labels)
         sizes = [size for size in self.labels_per_class if size <= smallest]
-        missing = [size for size in self.labels_per_class if size > smallest]
+        left_out = [size for size in self.labels_per_class if size > smallest]
         seeds = range(workspace.seed, workspace.seed + self.seeds)
         total = 2 * len(sizes) * len(seeds) * self.steps * augment_evaluation.BATCH_SIZE
         with progress("images classified", total) as advance:
-            worths = augment_evaluation.measure(
+            comparisons = augment_evaluation.compare(
                 (train.images, train.labels),
                 data.evaluated("test"),
-                make,
+                generate,
                 num_classes=len(data.class_names),
                 sizes=sizes,
                 seeds=seeds,
@@ -162,24 +181,27 @@ class Augment(Mode):
                 device=workspace.device,
                 advance=advance,
             )
-        saw = augment_report.what_the_model_saw(
-            workspace.model.num_classes is not None, len(train.labels)
-        )
-        left_out = augment_report.left_out(missing, smallest)
+        conditional = workspace.model.num_classes is not None
+        model_note = augment_report.model_labels_note(conditional, len(train.labels))
         facts = {
-            "model": saw,
+            "model": model_note,
             "seeds": list(seeds),
             "steps": self.steps,
             "batch_size": augment_evaluation.BATCH_SIZE,
             "test_images": data.num_images["test"],
-            "sizes": [worth.facts() for worth in worths],
-            "left_out": missing,
+            "sizes": [comparison.facts() for comparison in comparisons],
+            "left_out": left_out,
         }
-        return worths, facts, [*augment_report.verdicts(worths), *left_out, saw]
+        notes = [
+            *augment_report.verdicts(comparisons),
+            *augment_report.left_out(left_out, smallest),
+            model_note,
+        ]
+        return comparisons, facts, notes
 
 
-def _grey(workspace: Workspace) -> ImageDataModule:
-    """The data before any binarisation: what is made are mean images, which are grey."""
+def _grey_data(workspace: Workspace) -> ImageDataModule:
+    """The data before any binarisation: generated images are means, which are grey."""
     if workspace.data.protocol.binarize == "none":
         return workspace.data
     data = workspace.data_with(binarize="none")

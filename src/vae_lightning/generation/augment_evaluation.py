@@ -1,4 +1,4 @@
-"""What an enlarged data set is worth: a small classifier's accuracy with and without it."""
+"""Accuracy of a small classifier with and without the generated images."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vae_lightning.data.batches import Batch
-from vae_lightning.generation.augment_methods import Make, blocks, plan
+from vae_lightning.generation.augment_methods import Generate, generated_batches, sources
 from vae_lightning.metrics.features import FeatureClassifier, accuracy, seeded_training
+from vae_lightning.utils.pixels import to_float
 from vae_lightning.utils.random_state import fixed_noise
 
 BATCH_SIZE = 64
@@ -23,37 +24,38 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Worth:
-    """Accuracies on the test split with so many labels, one of each seed.
+class AccuracyComparison:
+    """Accuracies on the test split, one for each seed, as fractions.
 
     Attributes:
-        labels_per_class: that the classifiers were given.
-        without: of classifiers that saw those images alone.
-        enlarged: of classifiers that saw what was made of them as well; the seeds are the same.
+        labels_per_class: labelled images of each class in training.
+        without: of classifiers trained on these images alone.
+        augmented: of classifiers trained on the generated images too; with the same seeds.
     """
 
     labels_per_class: int
     without: Sequence[float]
-    enlarged: Sequence[float]
+    augmented: Sequence[float]
 
     @property
     def differences(self) -> list[float]:
-        """Enlarged less without, of each seed."""
-        return [more - less for more, less in zip(self.enlarged, self.without, strict=True)]
+        """Augmented minus without, for each seed."""
+        return [more - less for more, less in zip(self.augmented, self.without, strict=True)]
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the mean difference lies, by Student's t."""
-        from scipy.stats import t
+        """The confidence interval of the mean difference, of a paired t-test."""
+        from scipy.stats import ttest_rel
 
-        differences = self.differences
-        error = stdev(differences) / math.sqrt(len(differences))
-        reach = float(t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * error
-        return fmean(differences) - reach, fmean(differences) + reach
+        low, high = min(self.differences), max(self.differences)
+        if high - low < 1e-9:  # equal but for rounding: the test would divide by zero
+            return low, high
+        interval = ttest_rel(self.augmented, self.without).confidence_interval(CONFIDENCE)
+        return float(interval.low), float(interval.high)
 
     @property
     def verdict(self) -> str:
-        """The result in plain words."""
+        """The result in one sentence."""
         low, high = self.interval
         points = f"{100 * abs(fmean(self.differences)):.2f} points"
         within = f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f})"
@@ -61,28 +63,28 @@ class Worth:
             return f"it helps, by {points} {within}"
         if high < 0:
             return f"it does not help: it costs {points} {within}"
-        return f"no gain that {len(self.without)} seeds can tell {within}"
+        return f"no significant difference over {len(self.without)} seeds {within}"
 
     def facts(self) -> dict[str, Any]:
-        """All of it as plain values; accuracies are shares of 1."""
-        found: dict[str, Any] = {"labels_per_class": self.labels_per_class}
+        """Everything as plain values."""
+        facts: dict[str, Any] = {"labels_per_class": self.labels_per_class}
         for name, values in (
             ("without", self.without),
-            ("enlarged", self.enlarged),
+            ("augmented", self.augmented),
             ("difference", self.differences),
         ):
-            found[name] = {
+            facts[name] = {
                 "mean": fmean(values),
                 "deviation": stdev(values),
                 "by_seed": list(values),
             }
-        return found | {"interval": list(self.interval), "verdict": self.verdict}
+        return facts | {"interval": list(self.interval), "verdict": self.verdict}
 
 
-def measure(
+def compare(
     train: Batch,
     test: Batch,
-    make: Make,
+    generate: Generate,
     *,
     num_classes: int,
     sizes: Sequence[int],
@@ -91,23 +93,23 @@ def measure(
     steps: int,
     device: torch.device,
     advance: Callable[[int], None],
-) -> list[Worth]:
-    """Train pairs of classifiers, with and without what a model makes of their images.
+) -> list[AccuracyComparison]:
+    """Train pairs of classifiers, with and without images generated from their training images.
 
-    The two of a pair are given the same labelled images, the same first weights and as many steps;
-    nothing is made of other labelled images than theirs.
+    Both of a pair have the same labelled images, the same initial weights and the same number of
+    steps; images are generated from these labelled images only.
 
     Args:
         train: images to choose labelled ones from, and their labels.
-        test: those that accuracy is measured on; nothing else looks at them.
-        make: what makes images.
-        num_classes: that labels tell apart.
-        sizes: labelled images of each class that a classifier is given.
-        seeds: of the choice of images, of first weights, of the batches and of `make`'s noise.
-        per_class: images made of each class.
+        test: the images that accuracy is measured on; they are used for nothing else.
+        generate: generates images.
+        num_classes: of the labels.
+        sizes: labelled images of each class in training.
+        seeds: of the choice of images, initial weights, batches, and noise of `generate`.
+        per_class: images generated of each class.
         steps: of each classifier's optimiser.
-        device: where `make` draws its noise.
-        advance: is told of the images that a classifier was trained on.
+        device: where `generate` draws its noise.
+        advance: called with the number of images that a classifier was trained on.
 
     Shape:
         images uint8 (N, C, H, W), labels int64 (N,).
@@ -115,36 +117,38 @@ def measure(
     images, labels = train
     accuracies: dict[tuple[int, int], tuple[float, float]] = {}
     for size, seed in product(sizes, seeds):
-        places = few(labels, size, seed)
-        given = (images[places], labels[places])
-        planned = plan(labels, places, per_class)
+        indices = choose_labelled(labels, size, seed)
+        chosen = (images[indices], labels[indices])
+        used = sources(labels, indices, per_class)
         with fixed_noise(seed, device):
-            made = torch.cat([block for block, _, _ in blocks(make, planned, labels[planned])])
-        enlarged = (torch.cat([given[0], made]), torch.cat([given[1], labels[planned]]))
+            batches = generated_batches(generate, used, labels[used])
+            generated = torch.cat([batch for batch, _, _ in batches])
+        augmented = (torch.cat([chosen[0], generated]), torch.cat([chosen[1], labels[used]]))
         pair = []
-        for seen in (given, enlarged):
+        for training_set in (chosen, augmented):
             with seeded_training(seed):
-                pair.append(accuracy(_trained(*seen, num_classes, steps, seed), *test))
+                classifier = _trained(*training_set, num_classes, steps, seed)
+                pair.append(accuracy(classifier, *test))
             advance(steps * BATCH_SIZE)
         accuracies[size, seed] = (pair[0], pair[1])
     return [
-        Worth(size, *zip(*(accuracies[size, seed] for seed in seeds), strict=True))
+        AccuracyComparison(size, *zip(*(accuracies[size, seed] for seed in seeds), strict=True))
         for size in sizes
     ]
 
 
-def few(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Choose `count` images of each class; fewer of the same seed are among more.
+def choose_labelled(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Choose `count` images of each class; with the same seed, smaller sets are subsets.
 
     Shape:
-        labels int64 (N,); returns places int64 (classes * count,).
+        labels int64 (N,); returns indices int64 (classes * count,).
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     return torch.cat([order[labels[order] == label][:count] for label in labels.unique()])
 
 
 def smallest_class(labels: Tensor) -> int:
-    """How many images the class has that has the fewest.
+    """The number of images of the class that has the fewest.
 
     Shape:
         labels int64 (N,).
@@ -155,23 +159,23 @@ def smallest_class(labels: Tensor) -> int:
 def _trained(
     images: Tensor, labels: Tensor, num_classes: int, steps: int, seed: int
 ) -> FeatureClassifier:
-    """A classifier after so many steps on batches of one size, whatever there is to see."""
+    """A classifier after `steps` batches, however many images there are."""
     channels, height, width = images.shape[1:]
     classifier = FeatureClassifier((channels, height, width), num_classes)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=LEARNING_RATE)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     generator = torch.Generator().manual_seed(seed)
-    wanted = steps * BATCH_SIZE
+    needed = steps * BATCH_SIZE
     order = torch.cat(
         [
             torch.randperm(len(images), generator=generator)
-            for _ in range(math.ceil(wanted / len(images)))
+            for _ in range(math.ceil(needed / len(images)))
         ]
     )
-    for chosen in order[:wanted].split(BATCH_SIZE):
-        batch = images[chosen].to(torch.float32).div_(255)
+    for indices in order[:needed].split(BATCH_SIZE):
+        batch = to_float(images[indices])
         optimizer.zero_grad()
-        F.cross_entropy(classifier.logits(batch), labels[chosen]).backward()
+        F.cross_entropy(classifier.logits(batch), labels[indices]).backward()
         optimizer.step()
         decay.step()
     return classifier.eval()

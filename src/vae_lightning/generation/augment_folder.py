@@ -1,4 +1,4 @@
-"""A labelled data set as a folder of images, and what came from where."""
+"""An augmented data set as a folder of images with a manifest."""
 
 import csv
 import re
@@ -9,19 +9,24 @@ import torch
 from torch import Tensor
 
 from vae_lightning.drawing.grids import to_pil
-from vae_lightning.generation.augment_methods import Labelled, Make, Method, blocks
+from vae_lightning.generation.augment_methods import (
+    Generate,
+    LabelledImages,
+    Method,
+    generated_batches,
+)
 
 COLUMNS = ("file", "label", "class", "origin", "source", "method", "seed")
 
 
 class ImageFolderWriter:
-    """Writes `images/<class>/<name>.png`, and a line for each file in `manifest.csv`.
+    """Writes `images/<class>/<name>.png`, and a row for each file in `manifest.csv`.
 
     Args:
         folder: of both; it exists.
         class_names: by label.
         num_train: images in the training split.
-        advance: is told of the images written.
+        advance: called with the number of images just written.
     """
 
     def __init__(
@@ -40,56 +45,62 @@ class ImageFolderWriter:
         with self.manifest.open("x", newline="") as file:
             csv.writer(file).writerow(COLUMNS)
 
-    def write_originals(self, train: Labelled) -> None:
+    def write_originals(self, train: LabelledImages) -> None:
         """Write the training images themselves."""
-        places = torch.arange(len(train.labels))
-        for some in places.split(1000):
-            names = [f"original_{place:0{self.digits}}" for place in some.tolist()]
-            rows = [("original", place, "", "") for place in some.tolist()]
-            self._write(names, train.images[some], train.labels[some], rows)
+        for part in torch.arange(len(train.labels)).split(1000):
+            names = [f"original_{index:0{self.digits}}" for index in part.tolist()]
+            rows = [("original", index, "", "") for index in part.tolist()]
+            self._write(names, train.images[part], train.labels[part], rows)
 
-    def write_made(
-        self, make: Make, places: Tensor, labels: Tensor, method: Method, seed: int
+    def write_generated(
+        self, generate: Generate, indices: Tensor, labels: Tensor, method: Method, seed: int
     ) -> None:
-        """Write what is made of the images at some places.
+        """Write an image generated from each of some training images.
 
         Shape:
-            places and labels int64 (M,).
+            indices and labels int64 (M,).
         """
-        digits = len(str(len(places) - 1))
+        digits = len(str(len(indices) - 1))
         number = 0
-        for images, some, own in blocks(make, places, labels):
+        for images, sources, batch_labels in generated_batches(generate, indices, labels):
             names, rows = [], []
-            for place in some.tolist():
-                of = f"{place:0{self.digits}}_" if method == "perturb" else ""
-                names.append(f"generated_{of}{number:0{digits}}")
-                rows.append(("generated", place if of else "", method, seed))
+            for index in sources.tolist():
+                # A sample of a class has no source.
+                source = f"{index:0{self.digits}}_" if method == "perturb" else ""
+                names.append(f"generated_{source}{number:0{digits}}")
+                rows.append(("generated", index if source else "", method, seed))
                 number += 1
-            self._write(names, images, own, rows)
+            self._write(names, images, batch_labels, rows)
 
     def _write(
         self, names: Sequence[str], images: Tensor, labels: Tensor, rows: Sequence[Sequence[object]]
     ) -> None:
         with self.manifest.open("a", newline="") as file:
-            lines = csv.writer(file)
+            writer = csv.writer(file)
             for name, image, label, row in zip(names, images, labels.tolist(), rows, strict=True):
                 path = self.images / self.class_folders[label] / f"{name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 to_pil(image).save(path)
                 relative = path.relative_to(self.images.parent).as_posix()
-                lines.writerow((relative, label, self.class_names[label], *row))
+                writer.writerow((relative, label, self.class_names[label], *row))
         self.advance(len(names))
 
 
 def class_folders(names: Sequence[str]) -> list[str]:
-    """A folder's name for each class, such that their order is that of the labels.
+    """Names of folders for the classes, which sort in the order of the labels.
 
-    The names themselves where they can be; otherwise with the label in front: `0_T-shirt`.
+    They are the names of the classes if these are valid; otherwise the label comes first.
+
+    Example:
+        >>> class_folders(["cat", "dog"])
+        ['cat', 'dog']
+        >>> class_folders(["T-shirt", "ankle boot"])
+        ['0_T-shirt', '1_ankle_boot']
     """
     safe = [re.sub(r"[^\w.-]+", "_", name) for name in names]
     folded = [name.casefold() for name in safe]
-    fits = safe == sorted(safe) and len(set(folded)) == len(folded) and safe == list(names)
-    if fits and not any(name.startswith(".") or not name for name in safe):
+    valid = safe == sorted(safe) and len(set(folded)) == len(folded) and safe == list(names)
+    if valid and not any(name.startswith(".") or not name for name in safe):
         return safe
     digits = len(str(len(names) - 1))
     return [f"{label:0{digits}}_{name}" for label, name in enumerate(safe)]

@@ -1,4 +1,4 @@
-"""Labelled images made by a model: samples of a class, or images that it has encoded, moved."""
+"""Ways to generate labelled images: samples of a class, or perturbed latents of an image."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,97 +8,111 @@ import torch
 from torch import Tensor
 
 from vae_lightning.distributions.spaces import perturbed
-from vae_lightning.generation.sampling import as_bytes
+from vae_lightning.generation.batches import in_batches
 from vae_lightning.models import Model
+from vae_lightning.utils.pixels import to_float, to_uint8
 
 Method = Literal["conditional", "perturb"]
 
-# Makes one image for each of some places in the training split and their labels, int64 (B,) both;
+# Generates one image for each of some training images, given their indices and labels, int64 (B,);
 # returns uint8 (B, C, H, W), on the CPU.
-Make = Callable[[Tensor, Tensor], Tensor]
+Generate = Callable[[Tensor, Tensor], Tensor]
 
-# Images that are in the model at once, and those that the spread of the latents is taken of.
-_BLOCK = 1000
-_SPREAD = 10_000
+# Images that pass through the model at once. Their noise is drawn together, so this is part of
+# what a seed means.
+_BATCH_SIZE = 1000
+# Images that the spread of the latents is estimated from.
+_SPREAD_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledImages:
     """Labelled images.
 
     Attributes:
-        images: as people and classifiers see them, uint8 (N, C, H, W).
-        seen: the same as the model saw them in training, binarised where it was so.
+        images: uint8 (N, C, H, W), before any binarisation.
+        inputs: the same as the model takes them, binarised if it was trained so.
         labels: int64 (N,).
     """
 
     images: Tensor
-    seen: Tensor
+    inputs: Tensor
     labels: Tensor
 
 
-def maker(model: Model, train: Labelled, method: Method, scale: float) -> Make:
-    """What makes images; the noise is torch's own.
+def generator(model: Model, train: LabelledImages, method: Method, scale: float) -> Generate:
+    r"""A function that generates images; its noise is torch's own.
 
-    `conditional` draws from p(x|y). `perturb` adds noise to the centre of q(z|x) and decodes it
-    with the label of x, which it is taken to have kept. The noise of a dimension has `scale` times
-    the deviation of that dimension over the training images: so a scale means the same for every
-    model, and dimensions that no image differs in stay still. (The posterior's own deviation would
-    hardly change an image: it is what the model cannot tell apart.)
+    `conditional` draws from p(x|y). `perturb` adds noise to the mean of q(z|x) and decodes it with
+    the label of x:
+
+    .. math:: z' = \mathbb{E}[z|x] + \text{scale} \cdot \sigma \epsilon, \quad
+              \epsilon \sim \mathcal{N}(0, I)
+
+    with sigma the standard deviation of the means over the training images, so that a scale has the
+    same meaning for every model, and unused dimensions stay fixed. (Noise with the posterior's own
+    deviation would hardly change an image.)
 
     Args:
         model: in evaluation mode.
         train: the training images.
         method: see above.
-        scale: of `perturb`.
+        scale: of the noise of `perturb`.
     """
     if method == "conditional":
 
-        def sample(places: Tensor, labels: Tensor) -> Tensor:
-            return as_bytes(model.sample(len(labels), labels.to(model.device))).cpu()
+        def sample(indices: Tensor, labels: Tensor) -> Tensor:
+            return to_uint8(model.sample(len(labels), labels.to(model.device))).cpu()
 
         return sample
 
-    def latents_of(places: Tensor, labels: Tensor) -> Tensor:
-        x = train.seen[places].to(model.device, torch.float32).div_(255)
-        return model.latent_means(x, labels.to(model.device))
+    def means(indices: Tensor, _: Tensor | None = None) -> Tensor:
+        x = to_float(train.inputs[indices], device=model.device)
+        return model.latent_means(x, train.labels[indices].to(model.device))
 
-    first = torch.arange(min(_SPREAD, len(train.labels)))
-    latents = torch.cat([latents_of(part, train.labels[part]) for part in first.split(_BLOCK)])
-    deviation = scale * latents.std(0, correction=0)
+    first = torch.arange(min(_SPREAD_IMAGES, len(train.labels)))
+    deviation = scale * in_batches(means, first, size=_BATCH_SIZE).std(0, correction=0)
 
-    def perturb(places: Tensor, labels: Tensor) -> Tensor:
-        moved = perturbed(latents_of(places, labels), deviation, model.latent_space)
-        return as_bytes(model.mean_images(moved, labels.to(model.device))).cpu()
+    def perturb(indices: Tensor, labels: Tensor) -> Tensor:
+        latents = perturbed(means(indices), deviation, model.latent_space)
+        return to_uint8(model.mean_images(latents, labels.to(model.device))).cpu()
 
     return perturb
 
 
-def plan(train_labels: Tensor, places: Tensor, per_class: int) -> Tensor:
-    """Which labelled images to make others of: in each class its own, in turn.
+def sources(train_labels: Tensor, indices: Tensor, per_class: int) -> Tensor:
+    """The training images to generate others from: those of each class, in turn.
 
     Args:
         train_labels: of all training images.
-        places: of the images that may be used.
-        per_class: images to make of each class that they have.
+        indices: of the images that may be used.
+        per_class: images to generate of each class.
 
     Shape:
-        train_labels int64 (N,); places int64 (M,); returns places, (classes * per_class,).
+        train_labels int64 (N,); indices int64 (M,); returns indices, (classes * per_class,).
+
+    Example:
+        >>> labels = torch.tensor([1, 0, 1])
+        >>> sources(labels, torch.tensor([0, 1, 2]), per_class=3)
+        tensor([1, 1, 1, 0, 2, 0])
     """
-    labels = train_labels[places]
+    labels = train_labels[indices]
     turns = torch.arange(per_class)
     parts = []
     for label in labels.unique():
-        own = places[labels == label]
-        parts.append(own[turns % len(own)])
+        of_class = indices[labels == label]
+        parts.append(of_class[turns % len(of_class)])
     return torch.cat(parts)
 
 
-def blocks(make: Make, places: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Make the images of a plan, a block at a time.
+def generated_batches(
+    generate: Generate, indices: Tensor, labels: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Generate images batch by batch.
 
     Shape:
-        places and labels int64 (M,); yields images uint8 (B, C, H, W), places and labels (B,).
+        indices and labels int64 (M,); yields images uint8 (B, C, H, W), indices and labels (B,).
     """
-    for some, own in zip(places.split(_BLOCK), labels.split(_BLOCK), strict=True):
-        yield make(some, own), some, own
+    parts = zip(indices.split(_BATCH_SIZE), labels.split(_BATCH_SIZE), strict=True)
+    for some_indices, some_labels in parts:
+        yield generate(some_indices, some_labels), some_indices, some_labels

@@ -1,4 +1,4 @@
-"""Ways through the latent space: between images, or between classes."""
+"""Interpolations in the latent space, between images or between classes."""
 
 import math
 from collections.abc import Sequence
@@ -10,42 +10,51 @@ from torch import Tensor
 
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.distributions.spaces import PATHS, Interpolation
-from vae_lightning.drawing.labelled_grid import film, labelled_grid
-from vae_lightning.generation.inputs import Files, Places, Split
-from vae_lightning.generation.mode import MakeData, Mode, ModeResult
+from vae_lightning.drawing.gif import write_gif
+from vae_lightning.drawing.labelled_grid import labelled_grid
+from vae_lightning.generation.inputs import ImageFiles, Split, SplitImages
+from vae_lightning.generation.mode import DataFactory, Mode, ModeResult
 from vae_lightning.generation.waypoints import (
-    BetweenClassMeans,
-    BetweenImages,
-    ChangingLabel,
-    Stops,
-    Way,
+    ClassMeanWaypoints,
+    ImageWaypoints,
+    LabelWaypoints,
+    Waypoints,
+    WaypointSource,
 )
 from vae_lightning.models import Model
 from vae_lightning.utils.checks import at_least, positive
 
-# Of a split, where nobody chose any.
+# Images of a split, if none are chosen.
 _COUNT = 5
-# How long the film rests where a way ends, and how long it shows each image on it; milliseconds.
-_REST, _FRAME = 500, 40
+# How long the GIF shows a waypoint, and an image between two; milliseconds.
+_WAYPOINT_TIME, _FRAME_TIME = 500, 40
 
 
-class Interpolate(Mode):
-    """The way from one image to the next, as rows of images and as a film that goes round.
+class InterpolateMode(Mode):
+    r"""Interpolate between images, as rows of images and as a GIF that loops.
 
     With `classes`, a conditional model keeps z and changes the label: z is drawn from the prior, or
-    inferred from the one image that is chosen. Other models go between the means of the classes'
-    latents.
+    inferred from the one image that is chosen. Other models interpolate between the mean latents of
+    the classes.
+
+    .. math:: z(t) = (1 - t) a + t b, \quad 0 \le t \le 1
+
+    or the spherical path of `distributions.spaces.between`.
 
     Args:
-        images: places in the split, of two images or more; with `classes`, of one. Where nothing is
+        images: indices in the split, of two images or more; with `classes`, of one. If nothing is
             chosen at all, the first five.
         input: instead: an image file, a folder of them, an `.npz`, or a list of these.
         fit: scale images of `input` that have another size.
-        classes: to go between; of several images of `input`, for a conditional model, their own.
+        classes: to interpolate between; with several images of `input` and a conditional model,
+            the classes of these images.
         split: `train`, `val` or `test`.
         steps: images in a row, both ends included.
         path: `linear` or `spherical`; None takes the one that stays in the latent space.
-        seconds: that the film takes from one to the next.
+        seconds: of the GIF from one waypoint to the next.
+
+    Raises:
+        ValueError: a value out of range, or options that do not fit together.
     """
 
     def __init__(
@@ -62,117 +71,126 @@ class Interpolate(Mode):
         at_least("steps", steps, 2)
         positive("seconds", seconds)
         if images is not None and input is not None:
-            raise ValueError(f"images={list(images)} and mode.input are two choices: make one")
+            raise ValueError(f"images={list(images)} and mode.input exclude each other: choose one")
         if images is not None and classes is None and len(images) < 2:
-            raise ValueError(f"images={list(images)} leads nowhere: name two places or more")
+            raise ValueError(f"images={list(images)}: name the indices of two images or more")
         if images is not None and classes is not None and len(images) != 1:
             raise ValueError(
                 f"images={list(images)} with mode.classes: name one image, whose class is changed"
             )
         if classes is not None and input is None and len(classes) < 2:
-            raise ValueError(f"classes={list(classes)} leads nowhere: name two classes or more")
+            raise ValueError(f"classes={list(classes)}: name two classes or more")
         self.images = images
-        self.input = input
-        self.fit = fit
+        self.files = None if input is None else ImageFiles(input, fit, classes)
         self.classes = classes
         self.split: Split = split
         self.steps = steps
         self.path: Interpolation | None = path
         self.seconds = seconds
 
-    def check(self, model: Model, data: MakeData) -> None:
+    def check(self, model: Model, data: DataFactory) -> None:
         allowed = PATHS[model.latent_space]
         if self.path is not None and self.path not in allowed:
             raise ValueError(
                 f"path={self.path} leaves the {model.latent_space} of the latents: "
                 f"choose mode.path={allowed[0]}"
             )
-        self._way(model).check(model, data)
+        self._source(model).check(model, data)
 
     def make(self, workspace: Workspace) -> ModeResult:
-        stops = self._way(workspace.model).stops(workspace)
-        count = len(stops.latents)
-        shares = torch.linspace(0, 1, self.steps)
+        model = workspace.model
+        waypoints = self._source(model).waypoints(workspace)
+        count = len(waypoints.latents)
+        t = torch.linspace(0, 1, self.steps)
         picture = workspace.folder / "interpolation.png"
-        rows = self._decoded(workspace.model, stops, list(range(count)), shares)
-        _draw(rows, shares, stops, picture)
+        _draw(self._interpolated(model, waypoints, range(count), t), t, waypoints, picture)
 
-        # The film goes back to where it began. It starts and stops gently.
-        frames = max(2, round(1000 * self.seconds / _FRAME))
-        eased = (1 - torch.cos(torch.arange(frames) * (math.pi / frames))) / 2
-        moving = self._decoded(workspace.model, stops, [*range(count), 0], eased)
-        durations = [_REST, *[_FRAME] * (frames - 1)] * count
-        moved = workspace.folder / "interpolation.gif"
-        film(moving.flatten(0, 1), moved, durations)
+        # The GIF returns to the first waypoint. It accelerates and slows down smoothly.
+        num_frames = max(2, round(1000 * self.seconds / _FRAME_TIME))
+        eased = (1 - torch.cos(torch.arange(num_frames) * (math.pi / num_frames))) / 2
+        frames = self._interpolated(model, waypoints, [*range(count), 0], eased)
+        durations = [_WAYPOINT_TIME, *[_FRAME_TIME] * (num_frames - 1)] * count
+        animation = workspace.folder / "interpolation.gif"
+        write_gif(frames.flatten(0, 1), animation, durations)
 
-        path = self.path or PATHS[workspace.model.latent_space][0]
+        path = self.path or PATHS[model.latent_space][0]
         return ModeResult(
-            [picture, moved],
-            {"between": list(stops.names), "path": path, "steps": self.steps},
+            [picture, animation],
+            {"between": list(waypoints.names), "path": path, "steps": self.steps},
             [
-                ("from", stops.names[0], ""),
-                *(("to", name, "") for name in stops.names[1:]),
+                ("from", waypoints.names[0], ""),
+                *(("to", name, "") for name in waypoints.names[1:]),
                 ("path", path, ""),
-                ("film", f"{sum(durations) / 1000:.1f}", "seconds"),
+                ("GIF", f"{sum(durations) / 1000:.1f}", "seconds"),
             ],
-            stops.notes,
+            waypoints.notes,
         )
 
-    def _way(self, model: Model) -> Way:
-        """What the keys ask for together, of a model that knows classes or does not."""
-        places = None
-        if self.images is not None:
-            places = Places(f"images={list(self.images)}", self.images, self.split)
-        if self.input is not None:
-            files = Files(self.input, self.fit, self.classes)
-            # The class of a single image is the first to be visited.
-            if self.classes is None or model.num_classes is None or files.count(model) > 1:
-                return BetweenImages(files)
+    def _source(self, model: Model) -> WaypointSource:
+        """The source that the options describe together, given whether the model is conditional."""
+        if self.files is not None:
+            # With a single image, the classes are waypoints and the first one is its own.
+            one = self.classes is not None and self.files.count(model) == 1
+            if self.classes is None or model.num_classes is None or not one:
+                return ImageWaypoints(self.files)
             if len(self.classes) < 2:
-                raise ValueError(f"classes={list(self.classes)} and one image lead nowhere")
-            return ChangingLabel(self.classes, Files(self.input, self.fit, self.classes[:1]))
+                raise ValueError(
+                    f"classes={list(self.classes)} with one image: name two classes or more"
+                )
+            return LabelWaypoints(self.classes, self.files.with_classes(self.classes[:1]))
+        selected = None
+        if self.images is not None:
+            selected = SplitImages(f"images={list(self.images)}", self.images, self.split)
         if self.classes is None:
-            first = Places(f"split={self.split}", range(_COUNT), self.split)
-            return BetweenImages(places or first)
+            first = SplitImages(f"split={self.split}", range(_COUNT), self.split)
+            return ImageWaypoints(selected or first)
         if model.num_classes is not None:
-            return ChangingLabel(self.classes, places)
-        if places is not None:
+            return LabelWaypoints(self.classes, selected)
+        if selected is not None:
             raise ValueError(
-                f"classes={list(self.classes)}: this model knows no classes, so that those of an "
+                f"classes={list(self.classes)}: this model is not conditional, so the class of an "
                 "image cannot be changed: leave out mode.images or mode.classes"
             )
-        return BetweenClassMeans(self.classes, self.split)
+        return ClassMeanWaypoints(self.classes, self.split)
 
-    def _decoded(self, model: Model, stops: Stops, order: Sequence[int], shares: Tensor) -> Tensor:
-        """Images on the way from each stop to the next, (len(order) - 1, T, C, H, W)."""
+    def _interpolated(
+        self, model: Model, waypoints: Waypoints, order: Sequence[int], t: Tensor
+    ) -> Tensor:
+        """Images from each waypoint to the next in `order`, (len(order) - 1, T, C, H, W)."""
         a, b = list(order[:-1]), list(order[1:])
-        labels = stops.labels
+        labels = waypoints.labels
         return model.images_between(
-            stops.latents[a],
-            stops.latents[b],
-            shares.to(stops.latents),
+            waypoints.latents[a],
+            waypoints.latents[b],
+            t.to(waypoints.latents),
             path=self.path,
             labels_a=None if labels is None else labels[a],
             labels_b=None if labels is None else labels[b],
         )
 
 
-def _draw(rows: Tensor, shares: Tensor, stops: Stops, file: Path) -> None:
-    """A row for each way, between the images that its ends were inferred from."""
-    short = [_short(name) for name in stops.names]
-    names = [f"{a} to {b}" for a, b in pairwise(short)]
-    heads = [f"{share:.2f}" for share in shares.tolist()]
-    blocks = list(rows)
-    title = "share of the way"
-    if stops.images is not None:
-        images = stops.images.to(rows)
-        blocks = [
-            torch.cat([images[place, None], row, images[place + 1, None]])
-            for place, row in enumerate(rows)
+def _draw(rows: Tensor, t: Tensor, waypoints: Waypoints, file: Path) -> None:
+    """A row for each pair of waypoints, between the images that they were inferred from, if any."""
+    short = [_short(name) for name in waypoints.names]
+    group_titles = [f"{a} to {b}" for a, b in pairwise(short)]
+    column_titles = [f"{value:.2f}" for value in t.tolist()]
+    groups = list(rows)
+    title = "decoded at t, from 0 to 1"
+    if waypoints.images is not None:
+        images = waypoints.images.to(rows)
+        groups = [
+            torch.cat([images[index, None], row, images[index + 1, None]])
+            for index, row in enumerate(rows)
         ]
-        heads = ["image", *heads, "image"]
-        title = "images, and reconstructions by their share of the way"
-    labelled_grid(blocks, len(heads), title=title, names=names, heads=heads).save(file)
+        column_titles = ["image", *column_titles, "image"]
+        title = "images, and latents decoded at t, from 0 to 1"
+    labelled_grid(
+        groups,
+        len(column_titles),
+        title=title,
+        group_titles=group_titles,
+        column_titles=column_titles,
+    ).save(file)
 
 
 def _short(name: str, length: int = 20) -> str:

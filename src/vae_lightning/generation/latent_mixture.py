@@ -3,12 +3,12 @@ r"""A mixture of normals fitted to the aggregate posterior, to draw latents from
 .. math:: q(z) = \frac{1}{N} \sum_{i=1}^N q(z|x_i) \approx \sum_c \pi_c\,
           \mathcal{N}(z \mid \mu_c, \Sigma_c)
 
-The decoder has seen latents of q(z) alone. Where the prior puts its mass elsewhere, as that of an
-autoencoder does, which knows none, samples from the mixture are better.
+The decoder was trained on latents of q(z) only. If the prior differs from it, as that of an
+autoencoder does, samples from the mixture are better.
 
 References:
     Ghosh, Sajjadi, Vergari, Black and Schölkopf, "From Variational to Deterministic
-    Autoencoders", 2020 (density estimation after training).
+    Autoencoders", 2020 (density estimation after training), https://arxiv.org/abs/1903.12436
 """
 
 import warnings
@@ -16,78 +16,105 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from vae_lightning.errors import ConfigError
+from vae_lightning.generation.batches import in_batches
 from vae_lightning.models import Model
 from vae_lightning.models.vector_quantized import VectorQuantized
+from vae_lightning.utils.pixels import to_float
 
-# More change the mixture little, and take long.
-_FITTED_TO = 10_000
-_ENCODED = 1_000
+# More images change the mixture little, and take long.
+_MAX_IMAGES = 10_000
+# Images encoded at once. Their noise is drawn together, so this is part of what a seed means.
+_BATCH_SIZE = 1_000
 
 
-class NormalMixtureOfLatents:
-    """A mixture of normals with full covariances.
+def normal_mixture(
+    weights: Tensor, means: Tensor, scale_tril: Tensor, temperature: float = 1.0
+) -> MixtureSameFamily:
+    r"""A mixture of normals with full covariances.
+
+    .. math:: \sum_c \pi_c\, \mathcal{N}(z \mid \mu_c, T^2 L_c L_c^\top)
 
     Args:
-        weights: (C,), summing to 1.
-        means: (C, D).
-        factors: lower triangles L with covariance L L^T, (C, D, D).
+        weights: pi, (C,), summing to 1.
+        means: mu, (C, D).
+        scale_tril: lower triangles L, (C, D, D).
+        temperature: T; below 1, samples are nearer to the means.
     """
-
-    def __init__(self, weights: Tensor, means: Tensor, factors: Tensor) -> None:
-        self.weights, self.means, self.factors = weights, means, factors
-
-    def sample(self, count: int, temperature: float) -> Tensor:
-        """Draw from components chosen by weight, each with its spread times the temperature.
-
-        Shape:
-            returns (count, D).
-        """
-        chosen = torch.multinomial(self.weights, count, replacement=True)
-        noise = temperature * torch.randn_like(self.means[chosen])
-        for component, factor in enumerate(self.factors):
-            rows = chosen == component
-            noise[rows] = noise[rows] @ factor.T
-        return noise + self.means[chosen]
+    normals = MultivariateNormal(means, scale_tril=temperature * scale_tril)
+    return MixtureSameFamily(Categorical(weights), normals)
 
 
-def check_fits(model: Model) -> None:
-    """Refuse a model whose latents no normals can be fitted to.
+@torch.no_grad()
+def sample_mixture(mixture: MixtureSameFamily, count: int) -> Tensor:
+    """Draw the component of each sample first, and then the sample from that component alone.
+
+    `MixtureSameFamily.sample` draws each sample from all C components and keeps one: C times the
+    memory.
+
+    Args:
+        mixture: of `MultivariateNormal` components.
+        count: of samples.
+
+    Shape:
+        returns (count, D).
+
+    Example:
+        >>> means = torch.tensor([[-50.0, 0.0], [50.0, 0.0]])
+        >>> mixture = normal_mixture(torch.tensor([0.5, 0.5]), means, torch.eye(2).expand(2, 2, 2))
+        >>> sample_mixture(mixture, 3).shape
+        torch.Size([3, 2])
+    """
+    normals = mixture.component_distribution
+    assert isinstance(normals, MultivariateNormal)
+    components = mixture.mixture_distribution.sample(torch.Size((count,)))
+    samples = normals.loc[components]
+    noise = torch.randn_like(samples)
+    for component, factor in enumerate(normals.scale_tril):
+        rows = components == component
+        samples[rows] += noise[rows] @ factor.T
+    return samples
+
+
+def check_euclidean(model: Model) -> None:
+    """Check that normals can be fitted to the latents of a model.
 
     Raises:
-        ValueError: they are codes, or not on the plane.
+        ValueError: its latents are codes, or not real vectors.
     """
     if isinstance(model, VectorQuantized):
-        found = "are codes"
+        kind = "codes"
     elif model.latent_space != "euclidean":
-        found = f"are on the {model.latent_space}"
+        kind = f"on the {model.latent_space}"
     else:
         return
     raise ValueError(
-        f"draw_from=mixture is of normals, and the latents of this model {found}: "
+        f"draw_from=mixture needs real vectors as latents, and those of this model are {kind}: "
         "leave mode.draw_from=prior"
     )
 
 
 @torch.no_grad()
 def fit_mixture(
-    model: Model, images: Tensor, labels: Tensor, components: int, seed: int
-) -> tuple[NormalMixtureOfLatents, dict[str, Any]]:
-    """Fit to one sample of the posterior of each of some images, of all layers side by side.
+    model: Model, images: Tensor, labels: Tensor, components: int, temperature: float, seed: int
+) -> tuple[MixtureSameFamily, dict[str, Any]]:
+    """Fit to one draw of q(z|x) for each image, with all layers of a hierarchical model.
 
     Args:
         model: in evaluation mode.
-        images: of training; of more than 10,000 so many are chosen.
+        images: of training; at most 10,000 of them are used, chosen at random.
         labels: their classes.
         components: C.
-        seed: of the choice and the fit; the samples' noise is torch's own.
+        temperature: of the mixture that is returned.
+        seed: of the choice and the fit; the noise of the draws is torch's own.
 
     Shape:
         images uint8 (N, C, H, W); labels int64 (N,).
 
     Returns:
-        the mixture, and what is to be said of the fit.
+        the mixture, and facts about the fit.
 
     Raises:
         ConfigError: fewer images than components.
@@ -100,10 +127,14 @@ def fit_mixture(
             f"mode.components={components} are too many: there are {len(images):,} training images"
         )
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    chosen = order[:_FITTED_TO]
-    latents = torch.cat(
-        [_posterior_samples(model, images[part], labels[part]) for part in chosen.split(_ENCODED)]
-    )
+    used = order[:_MAX_IMAGES]
+
+    def posterior_samples(indices: Tensor, _: Tensor | None) -> Tensor:
+        x = to_float(images[indices], device=model.device)
+        layers = model.infer(x, 1, labels[indices].to(model.device))
+        return torch.cat([latent.z[0] for latent in layers], dim=-1)  # (B, D)
+
+    latents = in_batches(posterior_samples, used, size=_BATCH_SIZE)
     fit = GaussianMixture(components, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is in the facts
@@ -111,19 +142,12 @@ def fit_mixture(
     weights, means, covariances = (
         torch.as_tensor(part) for part in (fit.weights_, fit.means_, fit.covariances_)
     )
-    mixture = NormalMixtureOfLatents(
-        weights.to(latents), means.to(latents), torch.linalg.cholesky(covariances).to(latents)
-    )
+    scale_tril = torch.linalg.cholesky(covariances).to(latents)
+    mixture = normal_mixture(weights.to(latents), means.to(latents), scale_tril, temperature)
     return mixture, {
         "components": components,
-        "images": len(chosen),
+        "images": len(used),
         "of": len(images),
         "split": "train",
         "converged": bool(fit.converged_),
     }
-
-
-def _posterior_samples(model: Model, images: Tensor, labels: Tensor) -> Tensor:
-    shown = images.to(model.device, torch.float32).div_(255)
-    layers = model.infer(shown, 1, labels.to(model.device))
-    return torch.cat([latent.z[0] for latent in layers], dim=-1)  # (B, D)

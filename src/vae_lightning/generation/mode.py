@@ -1,4 +1,4 @@
-"""What every mode of `generate` does."""
+"""The interface of the modes of `generate`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -6,42 +6,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.models import Model
 
-if TYPE_CHECKING:  # importing it takes seconds, and not every mode looks at images
+if TYPE_CHECKING:  # importing it takes seconds, and not every mode needs data
     from vae_lightning.data import ImageDataModule
 
-# Makes the data of training, with nothing read.
-MakeData = Callable[[], "ImageDataModule"]
-
-
-def check_classes(model: Model, labels: Tensor) -> None:
-    """Refuse classes that a conditional model does not know.
-
-    Shape:
-        labels int64 (N,).
-
-    Raises:
-        ValueError: the message begins with the key, `classes`.
-    """
-    try:
-        model.check_labels(labels)
-    except ValueError as error:
-        raise ValueError(f"classes={labels.tolist()}: {error}") from error
+# Builds the data module of training without reading any data.
+DataFactory = Callable[[], "ImageDataModule"]
 
 
 @dataclass(frozen=True)
 class ModeResult:
-    """What a mode made.
+    """The results of a mode.
 
     Attributes:
-        files: what to open, the best first; a folder stands for all that is in it.
-        facts: what is kept beside them, in `generate.json`: plain values.
-        table: what is printed, a line each: name, value, unit.
-        notes: what is printed below it, and has to be known to read it right.
+        files: the files and folders that were written, the main one first.
+        facts: what `generate.json` records: plain values.
+        table: rows to print: name, value, unit.
+        notes: lines to print below the table, needed to read it correctly.
     """
 
     files: Sequence[Path]
@@ -51,24 +34,35 @@ class ModeResult:
 
 
 class Mode(ABC):
-    """Something to make with a trained model: one option of the group `mode`.
+    """A use of a trained model: one option of the group `mode`.
 
-    Its arguments are the keys below `mode`.
+    The arguments of its constructor are the keys below `mode`.
+
+    Example:
+        >>> class CountWeightsMode(Mode):
+        ...     def check(self, model: Model, data: DataFactory) -> None:
+        ...         pass
+        ...
+        ...     def make(self, workspace: Workspace) -> ModeResult:
+        ...         count = sum(weight.numel() for weight in workspace.model.parameters())
+        ...         return ModeResult([], {"weights": count}, [("weights", f"{count:,}", "")])
     """
 
     @abstractmethod
-    def check(self, model: Model, data: MakeData) -> None:
-        """Refuse what this model cannot make, before anything is written.
+    def check(self, model: Model, data: DataFactory) -> None:
+        """Refuse what this model cannot do, before anything is written.
 
         Args:
-            model: on the CPU.
-            data: makes the data of training, unread; a mode that needs none does not call it.
+            model: the trained model.
+            data: builds the data module of training without reading data; a mode that needs no
+                data does not call it.
 
         Raises:
-            ValueError: one line that says what would do.
-            UserError: the same, of files.
+            ValueError: one line that says what would work; if it begins with a key, it is about
+                that key.
+            UserError: the same, about files.
         """
 
     @abstractmethod
     def make(self, workspace: Workspace) -> ModeResult:
-        """Make it, and write it into the workspace's folder; torch's noise is already seeded."""
+        """Write the results into the workspace's folder; torch's generators are seeded."""

@@ -1,4 +1,4 @@
-"""Images encoded and decoded, with what is lost on the way."""
+"""Reconstructions, with the error and the bounds of each image."""
 
 import csv
 from collections.abc import Sequence
@@ -10,26 +10,26 @@ from torch import Tensor
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.data import ImageDataModule
 from vae_lightning.drawing.labelled_grid import labelled_grid
-from vae_lightning.generation.inputs import Chosen, Files, Places, Split
-from vae_lightning.generation.mode import MakeData, Mode, ModeResult
+from vae_lightning.generation.batches import in_batches
+from vae_lightning.generation.inputs import ImageFiles, SelectedImages, Split, SplitImages
+from vae_lightning.generation.mode import DataFactory, Mode, ModeResult
 from vae_lightning.models import Model
 from vae_lightning.utils.checks import at_least
 
-# Of a split, where nobody said how many.
+# Images of a split, if `count` is None.
 _COUNT = 32
-# Images in the picture, at the most; the table in the file has all.
-_SHOWN = 64
+# Images in the picture, at most; the table has all.
+_IN_PICTURE = 64
 _COLUMNS = 8
-# Encoded at once.
-_BATCH = 500
+_BACKGROUND = 96 / 255
 
 _FIGURES = ("mse", "elbo", "rate", "distortion")
 
 
-class Reconstruct(Mode):
-    r"""Images above their reconstructions, with the error of each.
+class ReconstructMode(Mode):
+    r"""Draw images above their reconstructions, and list the error of each.
 
-    The reconstruction is the mean of p(x|z) at the centre of q(z|x), cut to [0, 1]; `mse` is its
+    The reconstruction is the mean of p(x|z) at the mean of q(z|x), clipped to [0, 1]; `mse` is its
     mean squared error over pixels and channels. In nats, over `num_samples` draws of z from q(z|x):
 
     .. math:: \text{distortion} = -\mathbb{E} \log p(x|z), \quad \text{elbo} =
@@ -42,6 +42,9 @@ class Reconstruct(Mode):
         fit: scale images of `input` that have another size.
         classes: of the images of `input`, for a conditional model: one for each, or one for all.
         num_samples: K, draws of z for each image.
+
+    Raises:
+        ValueError: a value out of range, or classes for the images of a split.
     """
 
     def __init__(
@@ -58,48 +61,49 @@ class Reconstruct(Mode):
         at_least("num_samples", num_samples, 1)
         if input is None and classes is not None:
             raise ValueError(
-                f"classes={list(classes)}: the images of a split have classes of their own, "
-                "only those of mode.input are to be told"
+                f"classes={list(classes)}: the images of a split have labels already: set "
+                "mode.classes only together with mode.input"
             )
         self.count = count
         self.num_samples = num_samples
-        self.split = split
-        self.files = None if input is None else Files(input, fit, classes)
+        self.split: Split = split
+        self.files = None if input is None else ImageFiles(input, fit, classes)
 
-    def check(self, model: Model, data: MakeData) -> None:
+    def check(self, model: Model, data: DataFactory) -> None:
         if self.files is not None:
             available = len(self.files.load(model).images)
             if self.count is not None and self.count > available:
                 raise ValueError(f"count={self.count} is too many: input has {available} images")
         else:
-            unread = data()
-            self._places(unread).check(unread)
+            module = data()
+            self._split_images(module).check(module)
 
     def make(self, workspace: Workspace) -> ModeResult:
         from vae_lightning.metrics.bounds import bound_name, has_bound
 
-        chosen = self._read(workspace)
-        labels = chosen.conditions(workspace.model)
-        reconstructions = _reconstructions(workspace.model, chosen.images, labels)
-        figures = self._figures(workspace, chosen.images, reconstructions, labels)
-        folder = workspace.folder
+        model, folder = workspace.model, workspace.folder
+        selected = self._select(workspace)
+        images, labels = selected.images, selected.labels_for(model)
+        reconstructions = in_batches(model.reconstruct, images, labels).clamp(0, 1)
+        figures = self._figures(workspace, images, reconstructions, labels)
+        part = slice(_IN_PICTURE)
         picture = folder / "reconstructions.png"
-        _picture(chosen.images[:_SHOWN], reconstructions[:_SHOWN], figures[:_SHOWN, 0], picture)
+        _draw(images[part], reconstructions[part], figures[part, 0], picture)
         table = folder / "reconstructions.csv"
-        _write_table(table, chosen, figures)
+        _write_table(table, selected, figures)
 
         means = dict(zip(_FIGURES, figures.mean(0).tolist(), strict=True))
-        bound = bound_name(workspace.datamodule, workspace.model)
+        bound = bound_name(workspace.datamodule, model)
         draws = f"{self.num_samples} draw{'s' * (self.num_samples > 1)} of z"
         notes = [f"elbo, rate and distortion: the mean over {draws} for each image; {bound}"]
-        if not has_bound(workspace.model):
+        if not has_bound(model):
             notes = [f"elbo: {bound}"]
-        if len(chosen.images) > _SHOWN:
-            notes.append(f"the picture shows the first {_SHOWN}, the .csv has all")
+        if len(images) > _IN_PICTURE:
+            notes.append(f"the picture shows the first {_IN_PICTURE} images, the .csv has all")
         return ModeResult(
             [picture, table],
             {
-                "images": len(chosen.images),
+                "images": len(images),
                 "of": self.split if self.files is None else self.files.paths,
                 "binarize": workspace.datamodule.protocol.binarize,
                 "num_samples": self.num_samples,
@@ -107,71 +111,55 @@ class Reconstruct(Mode):
                 **means,
             },
             [
-                ("images", f"{len(chosen.images):,}", ""),
+                ("images", f"{len(images):,}", ""),
                 ("mse", f"{means['mse']:.4f}", "per pixel"),
                 *((name, f"{means[name]:.2f}", "nats per image") for name in _FIGURES[1:]),
             ],
-            [*chosen.notes, *notes],
+            [*selected.notes, *notes],
         )
 
-    def _places(self, data: ImageDataModule) -> Places:
+    def _split_images(self, data: ImageDataModule) -> SplitImages:
         count = min(_COUNT, data.num_images[self.split]) if self.count is None else self.count
-        return Places(f"count={count}", range(count), self.split)
+        return SplitImages(f"count={count}", range(count), self.split)
 
-    def _read(self, workspace: Workspace) -> Chosen:
+    def _select(self, workspace: Workspace) -> SelectedImages:
         if self.files is None:
-            return self._places(workspace.data).read(workspace)
-        chosen = self.files.read(workspace)
-        kept = slice(self.count)
-        labels = None if chosen.labels is None else chosen.labels[kept]
-        return Chosen(chosen.images[kept], chosen.names[kept], labels, chosen.notes)
+            return self._split_images(workspace.data).select(workspace)
+        return self.files.select(workspace)[: self.count]
 
     def _figures(
         self, workspace: Workspace, images: Tensor, reconstructions: Tensor, labels: Tensor | None
     ) -> Tensor:
-        """What `_FIGURES` names, of each image, (N, 4), on the CPU."""
+        """The values of `_FIGURES` for each image, (N, 4), on the CPU."""
         from vae_lightning.metrics import ImageBounds
         from vae_lightning.metrics.likelihood import BOUNDS
 
         bounds = ImageBounds(self.num_samples, workspace.seed)
         bounds.update(workspace.model, images, torch.arange(len(images)), labels)
-        known = dict(zip(BOUNDS, bounds.compute().cpu().T, strict=True))
-        known["mse"] = (images - reconstructions).square().mean((1, 2, 3)).double().cpu()
-        return torch.stack([known[name] for name in _FIGURES], dim=1)
+        values = dict(zip(BOUNDS, bounds.compute().cpu().T, strict=True))
+        values["mse"] = (images - reconstructions).square().mean((1, 2, 3)).double().cpu()
+        return torch.stack([values[name] for name in _FIGURES], dim=1)
 
 
-def _reconstructions(model: Model, images: Tensor, labels: Tensor | None) -> Tensor:
-    parts = range(0, len(images), _BATCH)
-    return torch.cat(
-        [
-            model.reconstruct(
-                images[start : start + _BATCH],
-                None if labels is None else labels[start : start + _BATCH],
-            )
-            for start in parts
-        ]
-    ).clamp(0, 1)
-
-
-def _picture(images: Tensor, reconstructions: Tensor, errors: Tensor, file: Path) -> None:
+def _draw(images: Tensor, reconstructions: Tensor, errors: Tensor, file: Path) -> None:
     columns = min(_COLUMNS, len(images))
     rows = zip(images.split(columns), reconstructions.split(columns), strict=True)
-    # A last row that is not full is filled up, so that images stay above their reconstructions.
-    blocks = [torch.cat([_filled(part, columns) for part in pair]) for pair in rows]
+    # The last row is padded, so that reconstructions stay below their images.
+    groups = [torch.cat([_padded(part, columns) for part in pair]) for pair in rows]
     captions = [[f"{error:.3f}" for error in part] for part in errors.split(columns)]
     title = "images, their reconstructions, squared error per pixel"
-    labelled_grid(blocks, columns, title=title, captions=captions).save(file)
+    labelled_grid(groups, columns, title=title, captions=captions).save(file)
 
 
-def _filled(images: Tensor, count: int) -> Tensor:
+def _padded(images: Tensor, count: int) -> Tensor:
     missing = count - len(images)
-    return torch.cat([images, images.new_full((missing, *images.shape[1:]), 96 / 255)])
+    return torch.cat([images, images.new_full((missing, *images.shape[1:]), _BACKGROUND)])
 
 
-def _write_table(file: Path, chosen: Chosen, figures: Tensor) -> None:
+def _write_table(file: Path, selected: SelectedImages, figures: Tensor) -> None:
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["image", "class", *_FIGURES])
-        labels = [""] * len(figures) if chosen.labels is None else chosen.labels.tolist()
-        for name, label, row in zip(chosen.names, labels, figures.tolist(), strict=True):
+        labels = [""] * len(figures) if selected.labels is None else selected.labels.tolist()
+        for name, label, row in zip(selected.names, labels, figures.tolist(), strict=True):
             writer.writerow([name, label, *(f"{value:.6g}" for value in row)])

@@ -1,4 +1,4 @@
-"""One use of a mode: checked, run, written, printed."""
+"""One run of `generate`: checked, executed, written, printed."""
 
 import json
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ _KEYS = ("task_name", "ckpt_path", "output_dir", "seed", "device", "data", "mode
 
 @dataclass(frozen=True)
 class Generation:
-    """What a use of a mode needs.
+    """A run of a mode that has been checked.
 
     Attributes:
         workspace: the model, its data, and the folder of the results.
-        mode: what to make.
+        mode: what to do; it keeps the image files that its check has read.
     """
 
     workspace: Workspace
@@ -29,11 +29,12 @@ class Generation:
 
 
 def prepare(config: dict[str, Any]) -> Generation:
-    """Refuse what cannot be generated: nothing is fetched or written.
+    """Check a configuration; nothing is fetched or written.
 
     Raises:
         ConfigError: a key, type or value that does not fit.
-        CheckpointError: `ckpt_path` is no checkpoint.
+        CheckpointError: `ckpt_path` is not a checkpoint.
+        DataError: an image file cannot be read.
     """
     check_keys(config, _KEYS)
     workspace = Workspace(config)
@@ -41,13 +42,13 @@ def prepare(config: dict[str, Any]) -> Generation:
     try:
         mode.check(workspace.model, lambda: workspace.datamodule)
     except ValueError as error:
-        named = any(str(error).startswith(key) for key in config["mode"])
-        raise ConfigError(f"mode{'.' if named else ': '}{error}") from error
+        has_key = any(str(error).startswith(key) for key in config["mode"])
+        raise ConfigError(f"mode{'.' if has_key else ': '}{error}") from error
     return Generation(workspace, mode)
 
 
 def generate(generation: Generation) -> None:
-    """Generate, write the files and `generate.json`, and print what there is."""
+    """Run the mode, write its files and `generate.json`, and print the results."""
     workspace = generation.workspace
     workspace.folder.mkdir(parents=True, exist_ok=True)
     with fixed_noise(workspace.seed, workspace.device):
@@ -62,7 +63,7 @@ def generate(generation: Generation) -> None:
 
 
 def show(result: ModeResult) -> None:
-    """Print what was made, and where it is."""
+    """Print the table, the notes and the names of the files."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)

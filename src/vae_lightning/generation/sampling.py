@@ -1,4 +1,4 @@
-"""Any number of samples in constant memory, a block at a time."""
+"""Samples in batches, in constant memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,18 +7,19 @@ import torch
 from torch import Tensor
 
 from vae_lightning.models import Model
+from vae_lightning.utils.pixels import to_uint8
 
-# Draws so many latents, (N, D).
-Draw = Callable[[int], Tensor]
+# Draws a number of latents, (N, D).
+DrawLatents = Callable[[int], Tensor]
 
-# Latents drawn at once, the last ones too: part of what a seed means, so that no image depends on
-# how many there are, nor on how many are decoded at once.
+# Latents are always drawn by so many, the last ones too. This is part of what a seed means: no
+# image depends on how many there are, nor on how many are decoded at once.
 _DRAWN = 500
 
 
 @dataclass(frozen=True)
-class Block:
-    """Some samples, on the CPU.
+class SampleBatch:
+    """A batch of samples, on the CPU.
 
     Attributes:
         images: uint8 (B, C, H, W).
@@ -32,49 +33,46 @@ class Block:
 
 
 @torch.no_grad()
-def sampled(
-    model: Model, draw: Draw, count: int, classes: Sequence[int] | None, block_size: int
-) -> Iterator[Block]:
-    """Draw latents and decode them, block by block; the noise is torch's own.
+def sample_batches(
+    model: Model, draw: DrawLatents, count: int, classes: Sequence[int] | None, batch_size: int
+) -> Iterator[SampleBatch]:
+    """Draw latents and decode them batch by batch; the noise is torch's own.
 
     Args:
         model: in evaluation mode.
-        draw: makes latents, in the form of `model.latent_means`.
+        draw: draws latents, in the form of `model.latent_means`.
         count: of images in all.
-        classes: of a conditional model: the labels, each in turn; None takes all.
-        block_size: images decoded at once.
+        classes: the labels for a conditional model, repeated in this order; None takes all.
+        batch_size: images decoded at once.
+
+    Example:
+        >>> from vae_lightning.config import compose, instantiate, to_container
+        >>> config = to_container(compose("train", ["model.latent_dim=2"]).model)
+        >>> model = instantiate(config, "model").eval()
+        >>> batches = sample_batches(model, model.sample_latents, 10, None, batch_size=4)
+        >>> [len(batch.images) for batch in batches]
+        [4, 4, 2]
     """
     cycle = None
     if model.num_classes is not None:
-        chosen = range(model.num_classes) if classes is None else classes
-        cycle = torch.tensor(list(chosen), device=model.device)
+        labels_used = range(model.num_classes) if classes is None else classes
+        cycle = torch.tensor(list(labels_used), device=model.device)
     start = 0
-    for latents in _latents(draw, count, block_size):
+    for latents in _latents(draw, count, batch_size):
         labels = None
         if cycle is not None:
-            places = torch.arange(start, start + len(latents), device=model.device)
-            labels = cycle[places % len(cycle)]
-        images = as_bytes(model.mean_images(latents, labels))
-        yield Block(images.cpu(), latents.cpu(), None if labels is None else labels.cpu())
+            indices = torch.arange(start, start + len(latents), device=model.device)
+            labels = cycle[indices % len(cycle)]
+        images = to_uint8(model.mean_images(latents, labels))
+        yield SampleBatch(images.cpu(), latents.cpu(), None if labels is None else labels.cpu())
         start += len(latents)
 
 
-def _latents(draw: Draw, count: int, size: int) -> Iterator[Tensor]:
-    held = draw(_DRAWN)
+def _latents(draw: DrawLatents, count: int, size: int) -> Iterator[Tensor]:
+    drawn = draw(_DRAWN)
     for start in range(0, count, size):
         wanted = min(size, count - start)
-        missing = wanted - len(held)
-        held = torch.cat([held, *(draw(_DRAWN) for _ in range(0, missing, _DRAWN))])
-        yield held[:wanted]
-        held = held[wanted:]
-
-
-def as_bytes(images: Tensor) -> Tensor:
-    """The nearest grey values; what is darker than black or lighter than white is cut.
-
-    The images are overwritten: new memory takes longer to touch than the arithmetic does.
-
-    Shape:
-        images (*), 0 black to 1 white; returns uint8 (*).
-    """
-    return images.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+        missing = wanted - len(drawn)
+        drawn = torch.cat([drawn, *(draw(_DRAWN) for _ in range(0, missing, _DRAWN))])
+        yield drawn[:wanted]
+        drawn = drawn[wanted:]

@@ -1,4 +1,4 @@
-"""What a way through the latent space goes between: images, or classes."""
+"""Waypoints of an interpolation: the latents of images, or of classes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,24 +10,22 @@ from torch.nn import functional as F
 
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.errors import ConfigError
-from vae_lightning.generation.inputs import Files, Places, Split
-from vae_lightning.generation.mode import MakeData, check_classes
+from vae_lightning.generation.batches import check_classes, in_batches
+from vae_lightning.generation.inputs import ImageFiles, Split, SplitImages, check_not_empty
+from vae_lightning.generation.mode import DataFactory
 from vae_lightning.models import Model
-
-# Encoded at once.
-_BATCH = 500
 
 
 @dataclass(frozen=True)
-class Stops:
-    """Points in the latent space, in the order in which they are visited.
+class Waypoints:
+    """Points in the latent space, in the order in which an interpolation passes through them.
 
     Attributes:
         latents: (N, D), in the form of `Model.latent_means`.
         labels: int64 (N,), for a conditional model.
-        names: of each.
-        images: what each was inferred from, (N, C, H, W); None where nothing was.
-        notes: what a reader has to know of them.
+        names: of the waypoints.
+        images: (N, C, H, W), the images that the latents were inferred from, if any.
+        notes: where the waypoints come from, for a reader of the results.
     """
 
     latents: Tensor
@@ -37,73 +35,70 @@ class Stops:
     notes: Sequence[str] = field(default_factory=list)
 
 
-class Way(ABC):
-    """Knows the stops of a model."""
+class WaypointSource(ABC):
+    """Finds the waypoints of an interpolation."""
 
     @abstractmethod
-    def check(self, model: Model, data: MakeData) -> None:
-        """Refuse what a model cannot do or the data has not; see `Mode.check`.
+    def check(self, model: Model, data: DataFactory) -> None:
+        """Refuse what does not fit the model or the data; see `Mode.check`.
 
         Raises:
-            ValueError: one line that says what would do.
-            DataError: the same, of files.
+            ValueError: one line that says what would work.
+            DataError: the same, about files.
         """
 
     @abstractmethod
-    def stops(self, workspace: Workspace) -> Stops:
-        """Find them."""
+    def waypoints(self, workspace: Workspace) -> Waypoints:
+        """Find the waypoints."""
 
 
-class BetweenImages(Way):
-    """From the latents of one image to those of the next.
+class ImageWaypoints(WaypointSource):
+    """The latents of two or more images.
 
     Args:
         source: of the images.
     """
 
-    def __init__(self, source: Places | Files) -> None:
+    def __init__(self, source: SplitImages | ImageFiles) -> None:
         self.source = source
 
-    def check(self, model: Model, data: MakeData) -> None:
-        if isinstance(self.source, Files) and len(self.source.load(model).images) < 2:
-            raise ValueError("input has one image, which leads nowhere: name two or more")
-        if isinstance(self.source, Places):
-            self.source.check(data())
+    def check(self, model: Model, data: DataFactory) -> None:
+        _check_source(self.source, model, data)
+        if isinstance(self.source, ImageFiles) and self.source.count(model) < 2:
+            raise ValueError("input has one image: an interpolation needs two or more")
 
-    def stops(self, workspace: Workspace) -> Stops:
-        chosen = self.source.read(workspace)
-        labels = chosen.conditions(workspace.model)
-        latents = workspace.model.latent_means(chosen.images, labels)
-        return Stops(latents, labels, chosen.names, chosen.images, chosen.notes)
+    def waypoints(self, workspace: Workspace) -> Waypoints:
+        selected = self.source.select(workspace)
+        labels = selected.labels_for(workspace.model)
+        latents = workspace.model.latent_means(selected.images, labels)
+        return Waypoints(latents, labels, selected.names, selected.images, selected.notes)
 
 
-class ChangingLabel(Way):
-    """From class to class of a conditional model, with one z: of an image, or of the prior.
+class LabelWaypoints(WaypointSource):
+    """The classes of a conditional model, with one z: that of an image, or a draw of the prior.
 
     Args:
-        classes: to visit.
+        classes: of the waypoints.
         source: of the image; None draws z.
     """
 
-    def __init__(self, classes: Sequence[int], source: Places | Files | None) -> None:
+    def __init__(self, classes: Sequence[int], source: SplitImages | ImageFiles | None) -> None:
         self.classes = classes
         self.source = source
 
-    def check(self, model: Model, data: MakeData) -> None:
+    def check(self, model: Model, data: DataFactory) -> None:
         check_classes(model, torch.tensor(self.classes))
-        if isinstance(self.source, Files):
-            self.source.load(model)
-        if isinstance(self.source, Places):
-            self.source.check(data())
+        if self.source is not None:
+            _check_source(self.source, model, data)
 
-    def stops(self, workspace: Workspace) -> Stops:
+    def waypoints(self, workspace: Workspace) -> Waypoints:
         if self.source is None:
             latents, notes = workspace.model.sample_latents(1), ["z is one draw of the prior"]
         else:
-            chosen = self.source.read(workspace)
-            latents = workspace.model.latent_means(chosen.images, chosen.labels)
-            notes = [*chosen.notes, f"z is that of {chosen.names[0]}"]
-        return Stops(
+            selected = self.source.select(workspace)
+            latents = workspace.model.latent_means(selected.images, selected.labels)
+            notes = [*selected.notes, f"z is that of {selected.names[0]}"]
+        return Waypoints(
             latents.expand(len(self.classes), -1),
             torch.tensor(self.classes, device=workspace.device),
             _class_names(workspace, self.classes),
@@ -111,11 +106,11 @@ class ChangingLabel(Way):
         )
 
 
-class BetweenClassMeans(Way):
-    """From the mean of one class's latents to that of the next, of a model without labels.
+class ClassMeanWaypoints(WaypointSource):
+    """The mean latents of classes, for a model that is not conditional.
 
     Args:
-        classes: to visit.
+        classes: of the waypoints.
         split: of the images whose latents are averaged.
     """
 
@@ -123,49 +118,55 @@ class BetweenClassMeans(Way):
         self.classes = classes
         self.split: Split = split
 
-    def check(self, model: Model, data: MakeData) -> None:
+    def check(self, model: Model, data: DataFactory) -> None:
         module = data()
         known = len(module.class_names)
-        for number in self.classes:
-            if not 0 <= number < known:
+        for label in self.classes:
+            if not 0 <= label < known:
                 exist = f"they are 0 to {known - 1}" if known else "this data has none"
                 raise ValueError(
-                    f"classes={list(self.classes)}: class {number} does not exist: {exist}"
+                    f"classes={list(self.classes)}: class {label} does not exist: {exist}"
                 )
-            if number in module.protocol.held_out:
+            if label in module.protocol.held_out:
                 raise ValueError(
-                    f"classes={list(self.classes)}: class {number} is held out, so that the "
+                    f"classes={list(self.classes)}: class {label} is held out, so the "
                     f"{self.split} split has no images of it"
                 )
-        Places(f"split={self.split}", [0], self.split).check(module)
+        check_not_empty(module, self.split)
 
-    def stops(self, workspace: Workspace) -> Stops:
+    def waypoints(self, workspace: Workspace) -> Waypoints:
         images, labels = workspace.images(self.split)
         means, counts = [], []
-        for number in self.classes:
-            own = images[labels.cpu() == number]
-            if len(own) == 0:
+        for label in self.classes:
+            of_class = images[labels.cpu() == label]
+            if len(of_class) == 0:
                 raise ConfigError(
                     f"mode.classes={list(self.classes)}: the {self.split} split has no images of "
-                    f"class {number}"
+                    f"class {label}"
                 )
-            parts = own.split(_BATCH)
-            latents = torch.cat(
-                [workspace.model.latent_means(workspace.to_model(part)) for part in parts]
+            latents = in_batches(
+                lambda batch, _: workspace.model.latent_means(workspace.to_model(batch)), of_class
             )
             means.append(latents.mean(0))
-            counts.append(len(own))
+            counts.append(len(of_class))
         centres = torch.stack(means)
         if workspace.model.latent_space == "sphere":
             centres = F.normalize(centres, dim=-1)
         names = _class_names(workspace, self.classes)
         averaged = ", ".join(f"{n:,} of {name}" for n, name in zip(counts, names, strict=True))
-        note = f"ends are means of the latents of {self.split} images: {averaged}"
-        return Stops(centres, None, names, notes=[note])
+        note = f"waypoints are means of the latents of {self.split} images: {averaged}"
+        return Waypoints(centres, None, names, notes=[note])
+
+
+def _check_source(source: SplitImages | ImageFiles, model: Model, data: DataFactory) -> None:
+    if isinstance(source, ImageFiles):
+        source.load(model)
+    else:
+        source.check(data())
 
 
 def _class_names(workspace: Workspace, classes: Sequence[int]) -> list[str]:
-    """What the data calls them; a mere number is said to be a class."""
+    """The names of classes in the data; `class 3` for a mere number."""
     known = workspace.datamodule.class_names
-    names = [known[number] if number < len(known) else str(number) for number in classes]
+    names = [known[label] if label < len(known) else str(label) for label in classes]
     return [f"class {name}" if name.isdigit() else name for name in names]

@@ -1,4 +1,4 @@
-"""Samples to disk as they are made: in constant memory, and whole or not at all."""
+"""Writers of samples: in constant memory, and atomic, so that no partial file remains."""
 
 import shutil
 import tempfile
@@ -14,21 +14,21 @@ from torch import Tensor
 
 from vae_lightning.drawing.grids import to_pil
 from vae_lightning.errors import DataError
-from vae_lightning.generation.sampling import Block
+from vae_lightning.generation.sampling import SampleBatch
 
-Write = Callable[[Block], None]
+Write = Callable[[SampleBatch], None]
 
-# Blocks that may wait for the disk.
-_WAITING = 4
-_COPIED = 1 << 20
+# Batches that may wait for the disk.
+_QUEUED = 4
+_COPIED_BYTES = 1 << 20
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A place to write to, which is given its name at the end; after an error nothing is left.
+def atomic(path: Path) -> Iterator[Path]:
+    """Write to a temporary path that is renamed at the end; after an error it is removed.
 
     Args:
-        path: of a file or a folder that is not there yet.
+        path: of a file or a folder that does not exist yet.
     """
     partial = path.with_name(f"{path.name}.part")
     try:
@@ -43,110 +43,112 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def npz(path: Path, count: int, like: Block) -> Iterator[Write]:
-    """Write blocks into one `.npz`, with `images`, `latents` and, where there are any, `labels`.
+def npz_writer(path: Path, count: int, example: SampleBatch) -> Iterator[Write]:
+    """Write batches into one `.npz` with `images`, `latents` and, if there are any, `labels`.
 
-    An archive takes one array after the other. So the images go straight into it, and the others,
-    which are small, wait in files of no name.
+    An archive takes one array after the other. The images go straight into it; the other arrays,
+    which are small, wait in temporary files.
 
     Args:
         path: of the file.
         count: images in all.
-        like: a block of them.
+        example: a batch of them, for shapes and types.
 
     Raises:
-        DataError: there is no room for so many.
+        DataError: the disk has too little free space.
     """
-    others = {"latents": like.latents}
-    if like.labels is not None:
-        others["labels"] = like.labels
-    # The others lie there twice for a moment.
-    needed = count * (_bytes(like.images) + 2 * sum(map(_bytes, others.values())))
+    small = {"latents": example.latents}
+    if example.labels is not None:
+        small["labels"] = example.labels
+    # The small arrays are on the disk twice for a moment.
+    needed = count * (_row_bytes(example.images) + 2 * sum(map(_row_bytes, small.values())))
     if (free := shutil.disk_usage(path.parent).free) < needed:
         raise DataError(
             f"{path.parent} has no room for {count:,} images: they take {needed / 1e6:,.0f} MB, "
             f"and {free / 1e6:,.0f} MB are free: make room, or set output_dir to another disk"
         )
-    with whole(path) as partial, ExitStack() as stack:
+    with atomic(path) as partial, ExitStack() as stack:
         waiting = {
-            name: stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for name in others
+            name: stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for name in small
         }
         archive = stack.enter_context(zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED))
-        with _member(archive, "images", like.images, count) as images:
+        with _array(archive, "images", example.images, count) as images:
 
-            def write(block: Block) -> None:
-                images.write(block.images.numpy().data)
+            def write(batch: SampleBatch) -> None:
+                images.write(batch.images.numpy().data)
                 for name, file in waiting.items():
-                    file.write(getattr(block, name).numpy().data)
+                    file.write(getattr(batch, name).numpy().data)
 
             yield write
         for name, file in waiting.items():
             file.seek(0)
-            with _member(archive, name, others[name], count) as member:
-                shutil.copyfileobj(file, member, _COPIED)
+            with _array(archive, name, small[name], count) as array:
+                shutil.copyfileobj(file, array, _COPIED_BYTES)
 
 
 @contextmanager
-def _member(archive: zipfile.ZipFile, name: str, like: Tensor, count: int) -> Iterator[IO[bytes]]:
-    """An array in an archive, to whose end rows are written."""
+def _array(archive: zipfile.ZipFile, name: str, example: Tensor, count: int) -> Iterator[IO[bytes]]:
+    """An array of `count` rows in an archive, open for writing its rows."""
     from numpy.lib import format
 
-    array = like.numpy()
+    array = example.numpy()
     header = {
         "descr": format.dtype_to_descr(array.dtype),
         "fortran_order": False,
         "shape": (count, *array.shape[1:]),
     }
-    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-        format.write_array_header_1_0(member, header)
-        yield member
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        format.write_array_header_1_0(file, header)
+        yield file
 
 
-def _bytes(rows: Tensor) -> int:
+def _row_bytes(rows: Tensor) -> int:
     return rows[0].numel() * rows.element_size()
 
 
 @contextmanager
-def png_folder(path: Path, count: int, like: Block) -> Iterator[Write]:
-    """Write blocks as PNGs, numbered in order; those of a class into a folder of its number.
+def png_writer(path: Path, count: int) -> Iterator[Write]:
+    """Write batches as numbered PNGs, with a folder for each class if there are labels.
 
     Args:
         path: of the folder.
         count: images in all.
-        like: a block of them.
     """
     digits = len(str(count - 1))
-    with whole(path) as folder:
+    with atomic(path) as folder:
         folder.mkdir()
-        place = 0
+        index = 0
 
-        def write(block: Block) -> None:
-            nonlocal place
-            labels = [None] * len(block.images) if block.labels is None else block.labels.tolist()
-            for image, label in zip(block.images, labels, strict=True):
+        def write(batch: SampleBatch) -> None:
+            nonlocal index
+            labels = [None] * len(batch.images) if batch.labels is None else batch.labels.tolist()
+            for image, label in zip(batch.images, labels, strict=True):
                 to = folder if label is None else folder / str(label)
                 to.mkdir(exist_ok=True)
-                # The fastest compression: files a tenth larger, made in a quarter of the time.
-                to_pil(image).save(to / f"{place:0{digits}}.png", compress_level=1)
-                place += 1
+                # The fastest compression: files are 10 % larger and take a quarter of the time.
+                to_pil(image).save(to / f"{index:0{digits}}.png", compress_level=1)
+                index += 1
 
         yield write
 
 
 @contextmanager
-def in_a_thread(write: Write) -> Iterator[Write]:
-    """Write while the next blocks are made; an error of the disk comes up at a later block."""
-    waiting: deque[Future[Any]] = deque()
+def in_background(write: Write) -> Iterator[Write]:
+    """Write in a thread while the next batches are decoded.
+
+    An error of the disk is raised when a later batch is written, or at the end.
+    """
+    queued: deque[Future[Any]] = deque()
     thread = ThreadPoolExecutor(1)
 
-    def write_later(block: Block) -> None:
-        if len(waiting) == _WAITING:
-            waiting.popleft().result()
-        waiting.append(thread.submit(write, block))
+    def write_later(batch: SampleBatch) -> None:
+        if len(queued) == _QUEUED:
+            queued.popleft().result()
+        queued.append(thread.submit(write, batch))
 
     try:
         yield write_later
-        while waiting:
-            waiting.popleft().result()
+        while queued:
+            queued.popleft().result()
     finally:
         thread.shutdown(cancel_futures=True)

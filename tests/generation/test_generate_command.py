@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from conftest import CallCommand, Outcome, RunCommand
+from untrained import SMALL, generate_config, run_generate, write_checkpoint
 from vae_lightning import __version__, load
-from vae_lightning.config import compose, instantiate, to_container
-from vae_lightning.generation.samples import Samples
+from vae_lightning.errors import UserError
+from vae_lightning.generation.run import prepare
+from vae_lightning.generation.samples import SamplesMode
 
 Call = Callable[..., Outcome]
 
@@ -39,20 +41,7 @@ def call(tmp_path: Path, runs: Path, call_command: CallCommand) -> Call:
 
 
 def write_run(folder: Path, *overrides: str) -> None:
-    """A run's folder with its checkpoint, of a small model that was never trained."""
-    small = (
-        "data=digits", "data.size=8", "model.latent_dim=2", "paths.run_dir=unused",
-        "model.encoder.hidden=[8]", "model.decoder.hidden=[8]",
-    )  # fmt: skip
-    config = to_container(compose("train", [*small, *overrides]))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = instantiate(config["model"], "model")
-    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    content = {"config": config, "state_dict": weights, "vae_lightning_version": __version__}
-    file = folder / "checkpoints" / "best.ckpt"
-    file.parent.mkdir(parents=True)
-    torch.save(content, file)
+    write_checkpoint(folder / "checkpoints" / "best.ckpt", *SMALL, *overrides)
 
 
 def only(folder: Path) -> Path:
@@ -60,7 +49,9 @@ def only(folder: Path) -> Path:
     return path
 
 
-def test_pictures_and_facts_go_into_the_folder_of_the_run(call: Call, tmp_path: Path) -> None:
+def test_the_picture_and_generate_json_go_into_the_folder_of_the_run(
+    call: Call, tmp_path: Path
+) -> None:
     outcome = call("ckpt_path=run", "seed=3")
     assert outcome.status == 0, outcome.err
     folder = only(tmp_path / "run" / "generate")
@@ -72,7 +63,9 @@ def test_pictures_and_facts_go_into_the_folder_of_the_run(call: Call, tmp_path: 
     assert "images" not in outcome.err  # no bar: this is no terminal
 
 
-def test_the_archive_is_of_the_checkpoint_that_was_named(call: Call, tmp_path: Path) -> None:
+def test_the_archive_holds_samples_of_the_checkpoint_that_is_named(
+    call: Call, tmp_path: Path
+) -> None:
     file = Path("conditional", "checkpoints", "best.ckpt")
     outcome = call(
         f"ckpt_path={file}", "output_dir=here", "mode.format=npz", "mode.classes=[3,5]",
@@ -86,22 +79,22 @@ def test_the_archive_is_of_the_checkpoint_that_was_named(call: Call, tmp_path: P
         assert abs(found["images"] - expected.numpy() * 255).max() < 0.51
 
 
-def test_two_runs_agree_to_the_last_byte_and_another_seed_does_not(
-    call: Call, tmp_path: Path
+def test_runs_with_one_seed_write_the_same_bytes_and_another_seed_others(
+    runs: Path, tmp_path: Path
 ) -> None:
-    options = ("ckpt_path=run", "mode.format=npz", "mode.draw_from=mixture", "mode.components=3")
     found = []
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
-        outcome = call(*options, f"output_dir={folder}", f"seed={seed}")
-        assert outcome.status == 0, outcome.err
+        facts = run_generate(
+            runs / "run", tmp_path / folder, "samples",
+            seed=seed, format="npz", draw_from="mixture", components=3,
+        )  # fmt: skip
+        assert facts["mixture"]["images"] == facts["mixture"]["of"] < 1797
         found.append((tmp_path / folder / "samples.npz").read_bytes())
     assert found[0] == found[1]
     assert found[0] != found[2]
-    facts = json.loads((tmp_path / "a" / "generate.json").read_text())
-    assert facts["mixture"]["images"] == facts["mixture"]["of"] < 1797
 
 
-def test_a_sweep_over_temperatures_makes_a_folder_for_each(call: Call, tmp_path: Path) -> None:
+def test_each_job_of_a_sweep_has_a_folder(call: Call, tmp_path: Path) -> None:
     outcome = call("-m", "ckpt_path=run", "mode.temperature=0.5,1.0", "mode.format=npz")
     assert outcome.status == 0, outcome.err
     sweep = only(tmp_path / "run" / "generate")
@@ -111,76 +104,108 @@ def test_a_sweep_over_temperatures_makes_a_folder_for_each(call: Call, tmp_path:
         with np.load(sweep / job / "samples.npz") as found:
             latents.append(found["latents"])
     np.testing.assert_allclose(latents[0], 0.5 * latents[1], rtol=1e-6)
-    named = call("-m", "ckpt_path=run", "seed=0,1", "output_dir=swept")
-    assert named.status == 0, named.err
-    assert {path.name for path in (tmp_path / "swept").glob("*/samples.png")} == {"samples.png"}
+
+
+def test_the_jobs_of_a_sweep_go_into_the_output_dir(call: Call, tmp_path: Path) -> None:
+    outcome = call("-m", "ckpt_path=run", "seed=0,1", "output_dir=swept")
+    assert outcome.status == 0, outcome.err
     assert len(list((tmp_path / "swept").glob("*/samples.png"))) == 2
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["ckpt_path=null"], "ckpt_path is missing: name a checkpoint or the folder of a run"),
         (["ckpt_path=nowhere"], "nowhere does not exist"),
-        (["ckpt_path=empty"], "empty holds no checkpoint"),
-        (["ckpt_path=notes.txt"], "notes.txt is not a checkpoint, or is cut short"),
-        (["ckpt_path=cut.ckpt"], "cut.ckpt is not a checkpoint, or is cut short"),
-        (["ckpt_path=foreign.ckpt"], "foreign.ckpt was not written by vae_lightning"),
         (["mode=sampels"], "mode=sampels does not exist: did you mean samples?"),
         (["mode.cuont=3"], "cuont is not a key of mode: did you mean count?"),
-        (["+mode.cuont=3"], "mode.cuont is not an option of Samples: did you mean count?"),
-        (["mode.count=0"], "mode.count=0 is out of range: it must be at least 1"),
+        (["+mode.cuont=3"], "mode.cuont is not an option of SamplesMode: did you mean count?"),
         (["mode.count=many"], "mode.count=many should be a whole number"),
-        (["mode.count=20000"], "mode.count=20000 is too many for one picture"),
-        (["mode.format=jpg"], "mode.format=jpg should be one of grid, png, npz"),
-        (["mode.draw_from=posterior"], "mode.draw_from=posterior should be one of prior, mixture"),
-        (["mode.temperature=-1"], "mode.temperature=-1 is out of range"),
-        (["mode.classes=3"], "mode.classes=3 should be a list"),
-        (["mode.classes=[3]"], "mode.classes=[3]: this model knows no classes"),
-        (
-            ["ckpt_path=conditional", "mode.classes=[12]"],
-            "mode.classes=[12]: class 12 does not exist: they are 0 to 9",
-        ),
-        (
-            ["ckpt_path=sphere", "mode.temperature=0.5"],
-            "mode.temperature=0.5: this model's prior, a HypersphericalUniform, is drawn from",
-        ),
-        (["ckpt_path=sphere", "mode.draw_from=mixture"], "mode.draw_from=mixture is of normals"),
         (["output_dir=taken"], "output_dir=taken already exists: name a new folder"),
         (["output_dir=notes.txt"], "output_dir=notes.txt already exists"),
-        *(
-            ([f"~{key}"], f"{key} cannot be left out")
-            for key in ("mode", "seed", "output_dir", "ckpt_path", "task_name", "data")
-        ),
-        (["seed=-1"], "seed=-1 is out of range"),
-        (["device=gup"], "device=gup is no device: did you mean gpu?"),
+        (["~mode"], "mode cannot be left out"),
+        (["~output_dir"], "output_dir cannot be left out"),
+        (["~seed"], "seed cannot be left out"),
         (["data.rot=x"], "rot is not a key of data: did you mean root?"),
-        (
-            ["trainer.max_epochs=3"],
-            "trainer.max_epochs is not a key of generate",
-        ),
+        (["trainer.max_epochs=3"], "trainer.max_epochs is not a key of generate"),
+        # Found after the folder was made.
         (["mode.draw_from=mixture", "mode.components=2000"], "mode.components=2000 are too many"),
     ],
 )
-def test_what_cannot_be_made_is_refused_in_one_line(
-    call: Call, tmp_path: Path, args: list[str], said: str
+def test_the_command_refuses_in_one_line_and_writes_no_samples(
+    call: Call, tmp_path: Path, args: list[str], message: str
 ) -> None:
-    (tmp_path / "empty").mkdir()
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.tex").touch()
     (tmp_path / "notes.txt").write_text("not a checkpoint")
-    whole = (tmp_path / "run" / "checkpoints" / "best.ckpt").read_bytes()
-    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
-    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     outcome = call("ckpt_path=run", *args)
     assert outcome.status == 1
-    assert outcome.err.startswith(f"error: {said}")
+    assert outcome.err.startswith(f"error: {message}")
     assert len(outcome.err.splitlines()) == 1
-    made = list(tmp_path.rglob("samples*"))
-    assert made == []
+    assert list(tmp_path.rglob("samples*")) == []
 
 
-def test_of_a_checkpoint_of_another_version_is_said_which_wrote_it(
+@pytest.mark.parametrize(
+    ("run", "options", "message"),
+    [
+        ("run", {"count": 0}, "mode.count=0 is out of range: it must be at least 1"),
+        ("run", {"count": 20_000}, "mode.count=20000 is too many for one picture"),
+        ("run", {"format": "jpg"}, "mode.format=jpg should be one of grid, png, npz"),
+        ("run", {"draw_from": "x"}, "mode.draw_from=x should be one of prior, mixture"),
+        ("run", {"temperature": -1}, "mode.temperature=-1 is out of range"),
+        ("run", {"classes": 3}, "mode.classes=3 should be a list"),
+        ("run", {"classes": [3]}, "mode.classes=[3]: this model is not conditional"),
+        ("run", {"seed": -1}, "seed=-1 is out of range"),
+        ("conditional", {"classes": [12]}, "mode.classes=[12]: class 12 does not exist"),
+        (
+            "sphere",
+            {"temperature": 0.5},
+            "mode.temperature=0.5: this model's prior, a HypersphericalUniform, is drawn from",
+        ),
+        ("sphere", {"draw_from": "mixture"}, "mode.draw_from=mixture needs real vectors"),
+        ("empty", {}, "empty holds no checkpoint"),
+        ("notes.txt", {}, "notes.txt is not a checkpoint, or is cut short"),
+        ("cut.ckpt", {}, "cut.ckpt is not a checkpoint, or is cut short"),
+        ("foreign.ckpt", {}, "foreign.ckpt was not written by vae_lightning"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: str,
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("notes.txt").write_text("not a checkpoint")
+    whole = (runs / "run" / "checkpoints" / "best.ckpt").read_bytes()
+    Path("cut.ckpt").write_bytes(whole[: len(whole) // 2])
+    torch.save({"state_dict": {}}, "foreign.ckpt")
+    checkpoint = runs / run if (runs / run).exists() else Path(run)
+    with pytest.raises(UserError) as error:
+        prepare(generate_config(checkpoint, "new", "samples", **options))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize("key", ["ckpt_path", "task_name", "data"])
+def test_a_key_of_the_configuration_cannot_be_left_out(runs: Path, key: str) -> None:
+    config = generate_config(runs / "run", "new", "samples")
+    del config[key]
+    with pytest.raises(UserError, match=f"^{key} cannot be left out"):
+        prepare(config)
+
+
+def test_an_unknown_device_is_refused_with_the_nearest_name(runs: Path) -> None:
+    config = generate_config(runs / "run", "new", "samples") | {"device": "gup"}
+    with pytest.raises(UserError, match=r"^device=gup is no device: did you mean gpu\?"):
+        prepare(config)
+
+
+def test_an_error_about_a_checkpoint_of_another_version_names_that_version(
     call: Call, tmp_path: Path
 ) -> None:
     file = tmp_path / "run" / "checkpoints" / "best.ckpt"
@@ -205,7 +230,7 @@ def test_a_full_disk_is_one_line_that_names_the_key_to_change(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Samples, "make", full)
+    monkeypatch.setattr(SamplesMode, "make", full)
     outcome = call("ckpt_path=run", "output_dir=here")
     assert outcome.status == 1
     assert "No space left on device: free some space, or set output_dir to" in outcome.err
@@ -216,7 +241,7 @@ def test_an_interrupt_ends_without_a_traceback(call: Call, monkeypatch: pytest.M
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Samples, "make", interrupted)
+    monkeypatch.setattr(SamplesMode, "make", interrupted)
     outcome = call("ckpt_path=run", "output_dir=here")
     assert (outcome.status, outcome.err) == (130, "interrupted\n")
 

@@ -1,28 +1,8 @@
-"""Pixels as bytes, as they are stored, and as floats in [0, 1], as models take them."""
+"""Cropping and scaling images."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-
-def to_float(
-    images: Tensor,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str | None = None,
-) -> Tensor:
-    """Convert bytes to floats in [0, 1].
-
-    The bytes are moved to `device` (None: where they are) before they are converted, because
-    they take a quarter of the memory.
-
-    Shape:
-        images uint8 of any shape; returns the same shape.
-
-    Example:
-        >>> to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
-        tensor([0.0000, 0.2000, 1.0000])
-    """
-    return images.to(device or images.device, dtype).div_(255)
 
 
 def resize(images: Tensor, size: int) -> Tensor:
