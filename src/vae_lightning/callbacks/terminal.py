@@ -79,7 +79,7 @@ class ProgressBar(LightningProgressBar):
     ) -> None:
         if self._progress is None or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
-        elbo = pl_module.step_means.get("elbo", float("nan"))
+        elbo = pl_module.recent_means.get("elbo", float("nan"))
         self._progress.update(self._task, completed=batch_idx + 1, elbo=f"elbo {elbo:.2f}")
         self._progress.refresh()
 

@@ -1,6 +1,5 @@
-"""Metrics: torchmetrics that average over images and processes."""
+"""Metrics of a model: torchmetrics that average over images and processes, and functions."""
 
-from vae_lightning.metrics.image_average import ImageAverage
 from vae_lightning.metrics.likelihood import ImageBounds
 
-__all__ = ["ImageAverage", "ImageBounds"]
+__all__ = ["ImageBounds"]
