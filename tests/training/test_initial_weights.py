@@ -95,7 +95,8 @@ def test_averaged_weights_are_the_ones_that_are_kept_and_tested(
     run_command: RunCommand, tmp_path: Path
 ) -> None:
     process = run_command(
-        "data=digits", "callbacks=averaged_weights", "callbacks.averaged_weights.decay=0.99999",
+        "data=digits", "callbacks=[default,averaged_weights]",
+        "callbacks.averaged_weights.decay=0.99999",
         "trainer.max_epochs=2", "model.likelihood.start_at_mean=true", "optimizer.lr=0.01",
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
@@ -108,7 +109,8 @@ def test_averaged_weights_are_the_ones_that_are_kept_and_tested(
     best = load(folder / "checkpoints" / "last.ckpt").state_dict()
     assert torch.equal(best[name.removeprefix("model.")], kept[name])
     resumed = run_command(
-        "data=digits", "callbacks=averaged_weights", "callbacks.averaged_weights.decay=0.99999",
+        "data=digits", "callbacks=[default,averaged_weights]",
+        "callbacks.averaged_weights.decay=0.99999",
         "trainer.max_epochs=3", "model.likelihood.start_at_mean=true", "optimizer.lr=0.01",
         f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'}",
     )  # fmt: skip

@@ -12,6 +12,7 @@ from conftest import DIGITS, MINIMAL, FinishedRun, Outcome, RunCommand, read_met
 from vae_lightning import load
 from vae_lightning.config import compose, to_container
 from vae_lightning.data.sources import Digits, resize
+from vae_lightning.errors import ConfigError
 from vae_lightning.training.build import build
 
 CallTrain = Callable[..., Outcome]
@@ -157,6 +158,33 @@ def test_a_callback_or_a_logger_that_is_null_is_done_without(tmp_path: Path) -> 
     # Lightning puts no bar and no checkpoint of its own there either.
     assert not [n for n in names if n == "Pictures" or "ProgressBar" in n or "Checkpoint" in n]
     assert [type(part).__name__ for part in trainer.loggers] == ["TensorBoardLogger"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["callbacks=early_stopping"], "early_stopping"),
+        # An experiment that tunes the checkpoint callback does not choose it.
+        (["callbacks=averaged_weights", "experiment=beta_vae"], "averaged_weights"),
+        (["callbacks=[early_stopping,averaged_weights]"], "early_stopping,averaged_weights"),
+    ],
+)
+def test_callbacks_that_replace_the_default_ones_are_refused_in_one_line(
+    overrides: list[str], expected: str
+) -> None:
+    config = to_container(compose("train", [*DIGITS, *overrides, "paths.run_dir=unused"]))
+    with pytest.raises(ConfigError) as error:
+        build(config)
+    first = expected.split(",")[0]
+    assert str(error.value) == (
+        f"callbacks={first} replaces the default callbacks: "
+        f"write callbacks=[default,{expected}] to add to them"
+    )
+
+
+def test_early_stopping_without_checkpoints_can_be_chosen_on_purpose(tmp_path: Path) -> None:
+    chosen = ["callbacks=[minimal,early_stopping]", "callbacks.checkpoint=null", "logger=none"]
+    build(to_container(compose("train", [*DIGITS, *chosen, f"paths.run_dir={tmp_path}"])))
 
 
 def test_seed_zero_makes_weights_of_its_own(tmp_path: Path) -> None:
