@@ -33,7 +33,6 @@ from tiny import (
 )
 from vae_lightning.callbacks import Pictures, ProgressBar, TensorBoardPages
 from vae_lightning.callbacks.drawings import Manifold, Reconstructions, Samples, Traversals
-from vae_lightning.callbacks.idle import leave_out_idle_hooks
 from vae_lightning.callbacks.pictures import Drawing, DrawingContext, History
 from vae_lightning.callbacks.plots import Curves, LatentScatter, RatePerDimension
 from vae_lightning.config import compose, instantiate, to_container
@@ -728,28 +727,3 @@ def test_a_long_line_is_not_broken_while_the_bar_is_drawn(
 def test_epochs_without_end_are_counted_without_a_total(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, max_epochs=-1)
     assert ProgressBar()._name(trainer) == "epoch 1"
-
-
-def test_hooks_that_do_something_are_called_at_each_step_and_the_idle_ones_left_out(
-    tmp_path: Path,
-) -> None:
-    called = []
-
-    class Idle(Callback):
-        pass
-
-    class Base(Callback):
-        def on_train_batch_end(self, *args: Any) -> None:
-            called.append("end")
-
-    class Busy(Base):
-        def on_after_backward(self, *args: Any) -> None:
-            called.append("backward")
-
-    idle, busy = Idle(), Busy()
-    leave_out_idle_hooks([idle, busy])
-    assert [name for name in vars(idle) if name in dir(Callback)] == list(vars(idle))
-    assert {"on_train_batch_end", "on_after_backward"} <= vars(idle).keys()
-    assert not {"on_train_batch_end", "on_after_backward"} & vars(busy).keys()
-    tiny_trainer(tmp_path, idle, busy, max_steps=2).fit(tiny_module(), datamodule=tiny_data())
-    assert called == ["backward", "end"] * 2

@@ -221,26 +221,26 @@ def test_a_sweep_gives_each_job_a_folder_and_the_result_that_it_has_alone(
 # -- data that cannot be had ----------------------------------------------------------------------
 
 
-def test_the_digits_stand_in_for_mnist_with_one_warning_and_under_their_own_name(
-    run_command: RunCommand, tmp_path: Path
+def test_the_digits_replace_missing_mnist_with_one_warning_and_under_their_own_name(
+    call_train: CallTrain, tmp_path: Path
 ) -> None:
-    process = run_command("data=mnist_or_digits", "trainer=cpu", "trainer.max_epochs=1", *MINIMAL)
-    assert process.returncode == 0, process.stderr
-    warnings = [line for line in process.stderr.splitlines() if line.startswith("warning: ")]
+    process = call_train("data=mnist_or_digits", "trainer=cpu", "trainer.max_epochs=1", *MINIMAL)
+    assert process.status == 0, process.err
+    warnings = [line for line in process.err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     assert "data=digits instead of mnist" in warnings[0]
     folder = only_run(tmp_path)
     assert folder.name.endswith("_digits")
     assert read_metrics(folder)["data"] == "digits"
-    assert "scikit-learn digits" in process.stdout
+    assert "scikit-learn digits" in process.out
 
 
-def test_mnist_that_cannot_be_had_stops_the_run_with_one_line_and_both_ways_out(
-    run_command: RunCommand,
+def test_missing_mnist_stops_the_run_with_one_line_and_both_ways_out(
+    call_train: CallTrain,
 ) -> None:
-    process = run_command("data=mnist", "trainer=cpu", *MINIMAL)
-    assert process.returncode == 1
-    (line,) = process.stderr.splitlines()
+    process = call_train("data=mnist", "trainer=cpu", *MINIMAL)
+    assert process.status == 1
+    (line,) = process.err.splitlines()
     assert line.startswith("error: MNIST is not in ")
     assert "data.root" in line
     assert "data=digits" in line
