@@ -20,9 +20,9 @@ def test_benchmark_times_all_three_and_says_how_they_compare(
     assert result.returncode == 0, result.stderr
     (file,) = tmp_path.glob("outputs/benchmark/runs/*/benchmark.json")
     figures = json.loads(file.read_text())
-    rivals = ("vae_lightning", "hand-written loop", "textbook script")
-    assert all(figures[name]["median"] > 0 for name in rivals)
-    (own,), (hand,), ((textbook,),) = (figures[name]["seconds"] for name in rivals)
+    names = ("vae_lightning", "hand-written loop", "textbook script")
+    assert all(figures[name]["median"] > 0 for name in names)
+    (own,), (hand,), ((textbook,),) = (figures[name]["seconds"] for name in names)
     assert len(own) == len(hand) == 3
     epochs = [a / b for a, b in zip(own, hand, strict=True)]
     assert figures["overhead"] == statistics.median(epochs)

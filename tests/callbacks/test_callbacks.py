@@ -33,8 +33,7 @@ from tiny import (
 )
 from vae_lightning.callbacks import Pictures, ProgressBar, TensorBoardPages
 from vae_lightning.callbacks.drawings import Manifold, Reconstructions, Samples, Traversals
-from vae_lightning.callbacks.idle import leave_out_idle_hooks
-from vae_lightning.callbacks.pictures import Drawing, History, Scene
+from vae_lightning.callbacks.pictures import Drawing, DrawingContext, History
 from vae_lightning.callbacks.plots import Curves, LatentScatter, RatePerDimension
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ImageDataModule
@@ -72,13 +71,15 @@ def read_data(**options: Any) -> ImageDataModule:
     return data
 
 
-def scene(model: VAE, split: str = "val", history: History | None = None, **options: Any) -> Scene:
-    return Scene(model.eval(), read_data(**options), split, history or HISTORY)
+def context_of(
+    model: VAE, split: str = "val", history: History | None = None, **options: Any
+) -> DrawingContext:
+    return DrawingContext(model.eval(), read_data(**options), split, history or HISTORY)
 
 
-def draw(drawing: Drawing, scene: Scene) -> Tensor:
+def draw(drawing: Drawing, context: DrawingContext) -> Tensor:
     with torch.no_grad():
-        picture = drawing.draw(scene)
+        picture = drawing.draw(context)
     assert picture is not None
     return picture
 
@@ -148,7 +149,7 @@ def test_grid_keeps_colours() -> None:
 def test_drawing_is_a_picture_or_nothing_as_it_promises(name: str, latent_dim: int) -> None:
     drawing: Drawing = instantiate(DRAWINGS[name], name)
     with torch.no_grad():
-        picture = drawing.draw(scene(tiny_vae(latent_dim)))
+        picture = drawing.draw(context_of(tiny_vae(latent_dim)))
     if latent_dim not in ONLY_FOR.get(name, [2, 5]):
         assert picture is None
         return
@@ -163,7 +164,7 @@ def test_drawing_is_a_picture_or_nothing_as_it_promises(name: str, latent_dim: i
 
 def test_reconstructions_are_beneath_their_originals() -> None:
     model = tiny_vae()
-    shown = scene(model)
+    shown = context_of(model)
     picture = draw(Reconstructions(1, rows=2, columns=3), shown)
     originals, _ = shown.data.images("val", 6)
     reconstructed = model.reconstruct(originals)
@@ -176,7 +177,7 @@ def test_reconstructions_are_beneath_their_originals() -> None:
 
 def test_reconstructions_are_beneath_their_originals_where_images_do_not_fill_the_rows() -> None:
     model = tiny_vae()
-    shown = scene(model, val_size=5)
+    shown = context_of(model, val_size=5)
     picture = draw(Reconstructions(1, rows=4, columns=3), shown)
     originals, _ = shown.data.images("val", 5)
     reconstructed = model.reconstruct(originals)
@@ -191,7 +192,7 @@ def test_reconstructions_are_beneath_their_originals_where_images_do_not_fill_th
 
 def test_reconstructions_of_few_images_are_beneath_their_originals() -> None:
     model = tiny_vae()
-    shown = scene(model, val_size=2)
+    shown = context_of(model, val_size=2)
     picture = draw(Reconstructions(1, rows=4, columns=8), shown)
     originals, _ = shown.data.images("val", 2)
     assert grid_size(picture)[0] == 2
@@ -203,7 +204,7 @@ def test_reconstructions_of_few_images_are_beneath_their_originals() -> None:
 
 
 def test_manifold_has_the_first_dimension_to_the_right_and_the_second_upwards() -> None:
-    picture = draw(Manifold(1, count=5), scene(one_pixel_per_dimension(2)))
+    picture = draw(Manifold(1, count=5), context_of(one_pixel_per_dimension(2)))
     assert grid_size(picture) == (5, 5)
     # The quantiles of a standard normal at 0.1, 0.3, ... 0.9.
     quantiles = torch.tensor([-1.2816, -0.5244, 0.0, 0.5244, 1.2816])
@@ -220,7 +221,7 @@ def test_traversals_move_one_dimension_each_the_most_used_first() -> None:
         head(model.posterior).weight.zero_()
         head(model.posterior).bias.zero_()
         head(model.posterior).bias[:4] = torch.tensor([0.2, 0.0, 1.5, -0.7])
-    picture = draw(Traversals(1, count=3, max_dimensions=3), scene(model))
+    picture = draw(Traversals(1, count=3, max_dimensions=3), context_of(model))
     assert grid_size(picture) == (3, 3)
     for row, moved in enumerate([2, 3, 0]):
         for column, value in enumerate([-3.0, 0.0, 3.0]):
@@ -232,7 +233,7 @@ def test_traversals_move_one_dimension_each_the_most_used_first() -> None:
 def test_samples_are_mean_images_of_the_prior_in_rows_of_eight() -> None:
     model = tiny_vae()
     torch.manual_seed(5)
-    picture = draw(Samples(1, count=12), scene(model))
+    picture = draw(Samples(1, count=12), context_of(model))
     torch.manual_seed(5)
     expected = model.decode(torch.randn(12, 2)).mean
     assert grid_size(picture) == (2, 8)
@@ -253,7 +254,7 @@ class HeavyTailed(Posterior):
 def test_what_needs_a_rate_per_dimension_draws_nothing_without_one(drawing: Drawing) -> None:
     model = tiny_vae(5)
     model.posterior = HeavyTailed()
-    assert drawing.draw(scene(model)) is None
+    assert drawing.draw(context_of(model)) is None
 
 
 def where(picture: Tensor, colour: tuple[int, int, int]) -> Tensor:
@@ -268,7 +269,7 @@ def test_rate_per_dimension_has_a_bar_for_each_the_highest_first() -> None:
         head(model.posterior).bias.zero_()
         # Variances of 1: the rates are half the squares of the means.
         head(model.posterior).bias[:4] = torch.tensor([-1.0, 2.0, 0.5, 1.5])
-    picture = draw(RatePerDimension(1, count=5), scene(model))
+    picture = draw(RatePerDimension(1, count=5), context_of(model))
     columns = where(picture, BLUE).sum(0).tolist()
     bars = [max(group) for blank, group in groupby(columns, key=lambda n: n == 0) if not blank]
     expected = [4.0, 2.25, 1.0, 0.25]
@@ -288,7 +289,7 @@ def test_rates_of_several_layers_are_told_apart_by_colour() -> None:
         # Variances of 1 around these means, where the prior has 0: rates of 2 and of one half.
         head(model.posteriors[0]).bias[:3] = 2.0
         head(model.posteriors[1]).bias[:2] = 1.0
-    picture = draw(RatePerDimension(1, count=5), scene(model))
+    picture = draw(RatePerDimension(1, count=5), context_of(model))
     heights = [where(picture, colour).sum(0).max().item() for colour in (BLUE, ORANGE, GREEN)]
     assert heights[0] / heights[1] == pytest.approx(4, rel=0.05)
     assert heights[2] == 0
@@ -297,7 +298,7 @@ def test_rates_of_several_layers_are_told_apart_by_colour() -> None:
 
 
 def test_latent_scatter_has_each_class_in_a_colour_of_its_own() -> None:
-    picture = draw(LatentScatter(1, count=100), scene(tiny_vae(), val_size=20))
+    picture = draw(LatentScatter(1, count=100), context_of(tiny_vae(), val_size=20))
     for colour in (BLUE, ORANGE, GREEN):
         assert where(picture, colour).any()
 
@@ -307,7 +308,7 @@ def test_latent_scatter_shows_as_many_images_as_were_asked_for() -> None:
     with torch.no_grad():
         head(model.posterior).weight.zero_()
         head(model.posterior).bias[:2] = torch.tensor([2.0, -1.0])
-    shown = scene(model)
+    shown = context_of(model)
     picture = draw(LatentScatter(1, count=1), shown)
     colour = (BLUE, ORANGE, GREEN)[int(shown.data.images("val", 1)[1])]
     points = where(picture[:, :, :500], colour).nonzero().double()  # the legend is further right
@@ -321,7 +322,7 @@ def test_latent_scatter_shows_as_many_images_as_were_asked_for() -> None:
 
 
 def test_curves_show_training_and_validation_in_each_chart() -> None:
-    picture = draw(Curves(1), scene(tiny_vae()))
+    picture = draw(Curves(1), context_of(tiny_vae()))
     for chart in picture.chunk(3, dim=-1):
         assert where(chart, BLUE).sum() > 50
         assert where(chart, ORANGE).sum() > 50
@@ -329,12 +330,12 @@ def test_curves_show_training_and_validation_in_each_chart() -> None:
 
 def test_curves_follow_the_history_and_are_not_drawn_for_the_test() -> None:
     model = tiny_vae()
-    first = draw(Curves(1), scene(model))
+    first = draw(Curves(1), context_of(model))
     points = [*HISTORY["val/rate"], (3, 9.0)]
     assert not torch.equal(
-        first, draw(Curves(1), scene(model, history=HISTORY | {"val/rate": points}))
+        first, draw(Curves(1), context_of(model, history=HISTORY | {"val/rate": points}))
     )
-    assert Curves(1).draw(scene(model, split="test")) is None
+    assert Curves(1).draw(context_of(model, split="test")) is None
 
 
 @pytest.mark.parametrize(
@@ -370,10 +371,10 @@ class Spy(Drawing):
         self.splits: list[str] = []
         self.noise: list[Tensor] = []
 
-    def draw(self, scene: Scene) -> Tensor:
-        self.training.append(any(part.training for part in scene.model.modules()))
+    def draw(self, context: DrawingContext) -> Tensor:
+        self.training.append(any(part.training for part in context.model.modules()))
         self.gradients.append(torch.is_grad_enabled())
-        self.splits.append(scene.split)
+        self.splits.append(context.split)
         self.noise.append(torch.rand(3))
         return torch.full((3, 5, 7), 99, dtype=torch.uint8)
 
@@ -726,28 +727,3 @@ def test_a_long_line_is_not_broken_while_the_bar_is_drawn(
 def test_epochs_without_end_are_counted_without_a_total(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, max_epochs=-1)
     assert ProgressBar()._name(trainer) == "epoch 1"
-
-
-def test_hooks_that_do_something_are_called_at_each_step_and_the_idle_ones_left_out(
-    tmp_path: Path,
-) -> None:
-    called = []
-
-    class Idle(Callback):
-        pass
-
-    class Base(Callback):
-        def on_train_batch_end(self, *args: Any) -> None:
-            called.append("end")
-
-    class Busy(Base):
-        def on_after_backward(self, *args: Any) -> None:
-            called.append("backward")
-
-    idle, busy = Idle(), Busy()
-    leave_out_idle_hooks([idle, busy])
-    assert [name for name in vars(idle) if name in dir(Callback)] == list(vars(idle))
-    assert {"on_train_batch_end", "on_after_backward"} <= vars(idle).keys()
-    assert not {"on_train_batch_end", "on_after_backward"} & vars(busy).keys()
-    tiny_trainer(tmp_path, idle, busy, max_steps=2).fit(tiny_module(), datamodule=tiny_data())
-    assert called == ["backward", "end"] * 2

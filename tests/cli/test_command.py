@@ -105,7 +105,10 @@ MISTAKES = [
         ["model=vector_quantized", "model/posterior=flow"],
         ["model/posterior is not a part of model=vector_quantized"],
     ),
-    (["callbacks.early_stopping.patience=3"], ["choose", "a key of callbacks=early_stopping:"]),
+    (
+        ["callbacks.early_stopping.patience=3"],
+        ["a key of callbacks=[default,early_stopping]: choose"],
+    ),
     (["callbacks.checkpoint.every=3"], ["every is not a key of callbacks.checkpoint"]),
     (["data=mnits"], ["data=mnits", "did you mean mnist?"]),
     (["model/encoder=mpl"], ["model/encoder=mpl", "did you mean mlp?"]),

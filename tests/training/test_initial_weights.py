@@ -1,13 +1,14 @@
 """What a model is before its first step: weights, the bias at the mean image, and its average."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from conftest import RunCommand
+from conftest import Outcome
 from tiny import composed_model, head, tiny_data, tiny_module, tiny_trainer
 from vae_lightning import load
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
@@ -91,14 +92,15 @@ def test_scale_of_the_posterior_is_what_its_name_says() -> None:
         torch.testing.assert_close(posterior(features).stddev, function(free))
 
 
-def test_averaged_weights_are_the_ones_that_are_kept_and_tested(
-    run_command: RunCommand, tmp_path: Path
+def test_averaged_weights_are_saved_and_can_be_resumed(
+    call_train: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    process = run_command(
-        "data=digits", "callbacks=averaged_weights", "callbacks.averaged_weights.decay=0.99999",
+    process = call_train(
+        "data=digits", "callbacks=[minimal,averaged_weights]", "logger=none",
+        "callbacks.averaged_weights.decay=0.99999",
         "trainer.max_epochs=2", "model.likelihood.start_at_mean=true", "optimizer.lr=0.01",
     )  # fmt: skip
-    assert process.returncode == 0, process.stderr
+    assert process.status == 0, process.err
     (folder,) = (tmp_path / "outputs" / "train" / "runs").iterdir()
     content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     kept, current = content["state_dict"], content["current_model_state"]
@@ -107,9 +109,10 @@ def test_averaged_weights_are_the_ones_that_are_kept_and_tested(
     assert (kept[name] - current[name]).abs().max() > 0.02
     best = load(folder / "checkpoints" / "last.ckpt").state_dict()
     assert torch.equal(best[name.removeprefix("model.")], kept[name])
-    resumed = run_command(
-        "data=digits", "callbacks=averaged_weights", "callbacks.averaged_weights.decay=0.99999",
+    resumed = call_train(
+        "data=digits", "callbacks=[minimal,averaged_weights]", "logger=none",
+        "callbacks.averaged_weights.decay=0.99999",
         "trainer.max_epochs=3", "model.likelihood.start_at_mean=true", "optimizer.lr=0.01",
         f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'}",
     )  # fmt: skip
-    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.status == 0, resumed.err

@@ -196,7 +196,7 @@ def test_step_terms_are_means_over_the_images_since_the_last_ones(tmp_path: Path
         assert recorder.values(f"train/{name}_step") == [
             (step, image_means(part)[name]) for step, part in expected
         ]
-    assert module.step_means == image_means(seen[4:5])
+    assert module.recent_means == image_means(seen[4:5])
     assert not any(tag.endswith("_step") for tag in trainer.callback_metrics)
 
 

@@ -13,6 +13,7 @@ from vae_lightning import load
 from vae_lightning.config import compose, to_container
 from vae_lightning.data.resizing import resize
 from vae_lightning.data.sources import Digits
+from vae_lightning.errors import ConfigError
 from vae_lightning.training.build import build
 
 CallTrain = Callable[..., Outcome]
@@ -160,6 +161,33 @@ def test_a_callback_or_a_logger_that_is_null_is_done_without(tmp_path: Path) -> 
     assert [type(part).__name__ for part in trainer.loggers] == ["TensorBoardLogger"]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["callbacks=early_stopping"], "early_stopping"),
+        # An experiment that tunes the checkpoint callback does not choose it.
+        (["callbacks=averaged_weights", "experiment=beta_vae"], "averaged_weights"),
+        (["callbacks=[early_stopping,averaged_weights]"], "early_stopping,averaged_weights"),
+    ],
+)
+def test_callbacks_that_replace_the_default_ones_are_refused_in_one_line(
+    overrides: list[str], expected: str
+) -> None:
+    config = to_container(compose("train", [*DIGITS, *overrides, "paths.run_dir=unused"]))
+    with pytest.raises(ConfigError) as error:
+        build(config)
+    first = expected.split(",")[0]
+    assert str(error.value) == (
+        f"callbacks={first} replaces the default callbacks: "
+        f"write callbacks=[default,{expected}] to add to them"
+    )
+
+
+def test_early_stopping_without_checkpoints_can_be_chosen_on_purpose(tmp_path: Path) -> None:
+    chosen = ["callbacks=[minimal,early_stopping]", "callbacks.checkpoint=null", "logger=none"]
+    build(to_container(compose("train", [*DIGITS, *chosen, f"paths.run_dir={tmp_path}"])))
+
+
 def test_seed_zero_makes_weights_of_its_own(tmp_path: Path) -> None:
     def weights(seed: int) -> torch.Tensor:
         options = [*DIGITS, *MINIMAL, f"paths.run_dir={tmp_path}", f"seed={seed}"]
@@ -194,26 +222,26 @@ def test_a_sweep_gives_each_job_a_folder_and_the_result_that_it_has_alone(
 # -- data that cannot be had ----------------------------------------------------------------------
 
 
-def test_the_digits_stand_in_for_mnist_with_one_warning_and_under_their_own_name(
-    run_command: RunCommand, tmp_path: Path
+def test_the_digits_replace_missing_mnist_with_one_warning_and_under_their_own_name(
+    call_train: CallTrain, tmp_path: Path
 ) -> None:
-    process = run_command("data=mnist_or_digits", "trainer=cpu", "trainer.max_epochs=1", *MINIMAL)
-    assert process.returncode == 0, process.stderr
-    warnings = [line for line in process.stderr.splitlines() if line.startswith("warning: ")]
+    process = call_train("data=mnist_or_digits", "trainer=cpu", "trainer.max_epochs=1", *MINIMAL)
+    assert process.status == 0, process.err
+    warnings = [line for line in process.err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     assert "data=digits instead of mnist" in warnings[0]
     folder = only_run(tmp_path)
     assert folder.name.endswith("_digits")
     assert read_metrics(folder)["data"] == "digits"
-    assert "scikit-learn digits" in process.stdout
+    assert "scikit-learn digits" in process.out
 
 
-def test_mnist_that_cannot_be_had_stops_the_run_with_one_line_and_both_ways_out(
-    run_command: RunCommand,
+def test_missing_mnist_stops_the_run_with_one_line_and_both_ways_out(
+    call_train: CallTrain,
 ) -> None:
-    process = run_command("data=mnist", "trainer=cpu", *MINIMAL)
-    assert process.returncode == 1
-    (line,) = process.stderr.splitlines()
+    process = call_train("data=mnist", "trainer=cpu", *MINIMAL)
+    assert process.status == 1
+    (line,) = process.err.splitlines()
     assert line.startswith("error: MNIST is not in ")
     assert "data.root" in line
     assert "data=digits" in line

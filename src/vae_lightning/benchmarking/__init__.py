@@ -1,1 +1,1 @@
-"""The baselines that the benchmark measures against."""
+"""The benchmark and its baselines."""

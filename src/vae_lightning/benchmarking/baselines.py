@@ -1,4 +1,4 @@
-"""The baselines of the benchmark: code that one would write for one purpose only."""
+"""The baselines of the benchmark: single-purpose code for the default model."""
 
 import time
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from vae_lightning.data.batches import ResidentBatches
 
 
 class HandWrittenLoop:
-    """What one would write for this model and nothing else: resident tensors, a fused Adam.
+    """A loop written for this model only: images on the device, a fused Adam.
 
     Shape:
-        images: uint8 (N, 1, 28, 28), on the device to train on.
+        images: uint8 (N, 1, 28, 28), on the training device.
     """
 
     def __init__(self, images: Tensor, batch_size: int) -> None:
@@ -42,11 +42,11 @@ class EpochsInTurn(Callback):
     """Runs a baseline before each epoch, and times both.
 
     Args:
-        baseline: runs once and returns how long it took, in seconds.
+        baseline: runs one epoch and returns its duration in seconds.
 
     Attributes:
-        own_seconds: of each epoch, with all that happens between it and the next.
-        baseline_seconds: of each turn of the baseline.
+        own_seconds: duration of each epoch, from its start to the start of the next.
+        baseline_seconds: duration of each run of the baseline.
     """
 
     def __init__(self, baseline: Callable[[], float]) -> None:
@@ -69,22 +69,22 @@ class EpochsInTurn(Callback):
 
 
 def textbook_epoch(batches: ResidentBatches) -> float:
-    """What tutorials write: a transform for each image, a DataLoader, `.item()` at every step."""
+    """Time an epoch as in tutorials: a transform per image, a DataLoader, `.item()` per step."""
     from torch.utils.data import DataLoader
     from torchvision import transforms
     from torchvision.datasets import MNIST, VisionDataset
 
     device = batches.images.device
 
-    class Pictures(MNIST):
-        """Torchvision's data set as it stands, on the images of any source."""
+    class TextbookDataset(MNIST):
+        """Torchvision's data set, with the images of any source."""
 
         def __init__(self) -> None:
             VisionDataset.__init__(self, root="", transform=transform)
             self.data, self.targets = batches.images.squeeze(1).cpu(), batches.labels.cpu()
 
     transform = transforms.Compose([transforms.ToTensor(), transforms.Lambda(torch.flatten)])
-    loader: Any = DataLoader(Pictures(), batch_size=batches.batch_size, shuffle=True)
+    loader: Any = DataLoader(TextbookDataset(), batch_size=batches.batch_size, shuffle=True)
     network = _network().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
 
@@ -104,9 +104,12 @@ def textbook_epoch(batches: ResidentBatches) -> float:
 
 
 def decoder_products(num_images: int, num_samples: int, device: torch.device) -> float:
-    """The decoder's two matrix products alone, a thousand samples at a time: seconds.
+    """Time the decoder's two matrix products alone, in batches of 1,000 samples.
 
-    No evaluation of samples of this decoder can be faster on this machine.
+    This is a lower bound on the time to decode as many samples on this machine.
+
+    Returns:
+        seconds.
     """
     decoder: Any = _network()["decoder"].to(device)
     first, _, second = decoder
@@ -139,7 +142,8 @@ def _forward(network: nn.ModuleDict, x: Tensor) -> tuple[Tensor, Tensor]:
     return network["decoder"](z), rate
 
 
-def seconds_of(epoch: Callable[[], None], device: torch.device) -> float:
+def seconds_of(function: Callable[[], None], device: torch.device) -> float:
+    """Time a function on a device, in seconds."""
 
     def wait() -> None:
         if device.type != "cpu":
@@ -147,6 +151,6 @@ def seconds_of(epoch: Callable[[], None], device: torch.device) -> float:
 
     wait()
     started = time.perf_counter()
-    epoch()
+    function()
     wait()
     return time.perf_counter() - started

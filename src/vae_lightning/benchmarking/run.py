@@ -1,8 +1,7 @@
-"""A benchmark: training, evaluation and samples, timed in turn with their baselines.
+"""The benchmark: training, evaluation and sampling, timed in alternation with their baselines.
 
 The baselines have the default run's network (784-400-20-400-784, Bernoulli) whatever is
-configured, and see the same images with the same batch size, so that a ratio compares like with
-like.
+configured, and use the same images and batch size.
 """
 
 import contextlib
@@ -43,7 +42,7 @@ NUM_SAMPLES = 5000
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What a benchmark needs.
+    """A benchmark that is ready to run.
 
     Attributes:
         config: resolved.
@@ -55,10 +54,10 @@ class Benchmark:
 
 
 def prepare(config: dict[str, Any]) -> Benchmark:
-    """Refuse what cannot be timed: nothing is fetched or written.
+    """Check the configuration and build the run; nothing is fetched or written.
 
     Raises:
-        ConfigError: a key, type or value that does not fit; see `training.build`.
+        ConfigError: a key, type or value is wrong; see `training.build`.
     """
     for key in _OWN_KEYS:
         check_type(config[key], int, key)
@@ -72,7 +71,7 @@ def prepare(config: dict[str, Any]) -> Benchmark:
 
 
 def measure(benchmark: Benchmark) -> None:
-    """Time each in turn, `rounds` times, and print the medians and ratios.
+    """Time everything `rounds` times in alternation, and print medians and ratios.
 
     Raises:
         ConfigError: the images do not fit into memory.
@@ -99,20 +98,20 @@ def measure(benchmark: Benchmark) -> None:
     console.print(f"nll of {count} images with K = {NUM_SAMPLES:,}")
     evaluation = _rounds(
         config["rounds"],
-        lambda: {"nll": [_own_nll(run.module.model, images[:count])]},
+        lambda: {"nll": [_nll_seconds(run.module.model, images[:count])]},
         lambda: {"matrix products": [baselines.decoder_products(count, NUM_SAMPLES, device)]},
     )
     samples = config["samples"]
     console.print(f"{samples:,} samples")
     sampling = _rounds(
         config["rounds"],
-        lambda: _own_samples(run.module.model.to(device).eval(), samples),
+        lambda: _sampling_seconds(run.module.model.to(device).eval(), samples),
         lambda: {"matrix products": [baselines.decoder_products(samples, 1, device)]},
     )
-    _conclude(config, training, len(images), evaluation, sampling)
+    _report(config, training, len(images), evaluation, sampling)
 
 
-# Seconds by what took them: for each round, those of each time.
+# By what was timed: for each round, the durations in seconds.
 _Seconds = dict[str, list[list[float]]]
 
 
@@ -138,10 +137,10 @@ def _epochs_in_turn(
 ) -> dict[str, list[float]]:
     """The project's run, with its callbacks and logging, and the hand-written loop.
 
-    They take turns epoch by epoch, so that both see the same moods of the machine.
+    They alternate epoch by epoch, so that both run under the same load of the machine.
 
     Returns:
-        Seconds of each epoch of both.
+        seconds of each epoch of both.
     """
     baseline = HandWrittenLoop(images, batch_size)
     turns = EpochsInTurn(lambda: seconds_of(baseline.epoch, images.device))
@@ -161,16 +160,16 @@ def _moved(node: Any, before: str, after: str) -> Any:
     return node.replace(before, after) if isinstance(node, str) else node
 
 
-def _own_nll(model: Model, images: Tensor) -> float:
-    """The project's nll of some images: seconds."""
+def _nll_seconds(model: Model, images: Tensor) -> float:
+    """Time the project's nll of some images."""
     model = model.to(images.device).eval()
     metric = ImageBounds(NUM_SAMPLES, seed=0).to(images.device)
-    places = torch.arange(len(images))
-    return seconds_of(lambda: metric.update(model, images / 255, places), images.device)
+    indices = torch.arange(len(images))
+    return seconds_of(lambda: metric.update(model, images / 255, indices), images.device)
 
 
-def _own_samples(model: Model, count: int) -> dict[str, list[float]]:
-    """Samples as bytes, and the same again written to disk: seconds of each."""
+def _sampling_seconds(model: Model, count: int) -> dict[str, list[float]]:
+    """Time samples as bytes in memory, and the same samples written to disk."""
     block_size = compose("generate", ["paths.run_dir=unused"]).mode.block_size
 
     def make() -> None:
@@ -192,7 +191,7 @@ def _own_samples(model: Model, count: int) -> dict[str, list[float]]:
     }
 
 
-def _conclude(
+def _report(
     config: dict[str, Any],
     training: _Seconds,
     num_images: int,
@@ -201,7 +200,7 @@ def _conclude(
 ) -> None:
     console = Console(highlight=False)
     own, baseline = training["vae_lightning"], training["hand-written loop"]
-    # What happens once in a run is in the mean of its epochs, and in the median of none.
+    # What happens once per run counts in the mean over epochs, but not in the median.
     epoch, run = _ratio(_each(own), _each(baseline)), _ratio(_mean(own), _mean(baseline))
     ratios = {"vae_lightning": 1.0, "hand-written loop": 1 / epoch}
     ratios["textbook script"] = _ratio(_median(training["textbook script"]), _median(own))
@@ -215,23 +214,19 @@ def _conclude(
     # Kilobytes on Linux, bytes on a Mac.
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    nll, made, written = (
-        _ratio(_each(seconds[name]), _each(seconds["matrix products"]))
-        for seconds, name in (
-            (evaluation, "nll"),
-            (sampling, "samples"),
-            (sampling, "samples written"),
-        )
+    timed = ((evaluation, "nll"), (sampling, "samples"), (sampling, "samples written"))
+    nll, in_memory, written = (
+        _ratio(_each(seconds[name]), _each(seconds["matrix products"])) for seconds, name in timed
     )
     result |= {"overhead": epoch, "overhead_of_a_run": run, "peak_gigabytes": peak}
-    result |= {"nll_ratio": nll, "samples_ratio": made, "samples_written_ratio": written}
+    result |= {"nll_ratio": nll, "samples_ratio": in_memory, "samples_written_ratio": written}
     result |= {"evaluation": evaluation, "sampling": sampling}
     console.print(
         f"An epoch with validation, pictures and logging takes {epoch:.2f} times the "
         f"hand-written loop; {run:.2f} times with what happens once in a run. nll with K = "
         f"{NUM_SAMPLES:,} takes {nll:.2f} times the decoder's matrix products alone; "
-        f"{config['samples']:,} samples take {made:.2f} times theirs, and {written:.2f} times with "
-        f"writing them to disk. Peak memory of all: {peak:.2f} GB."
+        f"{config['samples']:,} samples take {in_memory:.2f} times theirs, and {written:.2f} times "
+        f"with writing them to disk. Peak memory of all: {peak:.2f} GB."
     )
     path = Path(config["paths"]["run_dir"]) / "benchmark.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
@@ -251,5 +246,5 @@ def _median(rounds: list[list[float]]) -> list[float]:
 
 
 def _ratio(taken: list[float], others: list[float]) -> float:
-    # Each is compared with what ran next to it, on a machine that others may share.
+    # Each is compared with what ran next to it, since the machine's load may change.
     return statistics.median(a / b for a, b in zip(taken, others, strict=True))

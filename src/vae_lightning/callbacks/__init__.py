@@ -1,4 +1,4 @@
-"""Callbacks: what TensorBoard shows, what is kept, and what happens on Ctrl-C."""
+"""Callbacks: checkpoints, pictures, TensorBoard, the terminal, and Ctrl-C."""
 
 from vae_lightning.callbacks.checkpoint import BestCheckpoint
 from vae_lightning.callbacks.interrupt import SaveOnInterrupt

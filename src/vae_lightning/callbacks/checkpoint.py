@@ -1,4 +1,4 @@
-"""Checkpoints of a run, and of the runs that it goes on from."""
+"""The best and the last checkpoint of a training that may have been resumed."""
 
 import shutil
 import sys
@@ -14,17 +14,17 @@ from vae_lightning.errors import CheckpointError
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, with a best and a last that are so of the whole training.
+    """Lightning's ModelCheckpoint, whose best and last checkpoints are those of the whole training.
 
-    A run that is resumed in a folder of its own starts with a copy of the best checkpoint so far,
-    and replaces it when an epoch is better. Lightning would forget the earlier one. The last
-    checkpoint is of the last epoch; Lightning would keep that of the best one as the last as well.
+    A run that is resumed in a new folder starts with a copy of the best checkpoint so far, and
+    replaces it when an epoch is better; Lightning ignores the earlier one. `last.ckpt` is saved
+    after every epoch; Lightning saves it only together with the best.
     """
 
     _earlier: dict[str, Any] | None = None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # Called for a test as well, which is to change nothing.
+        # Called for a test as well, which must change nothing.
         self._earlier = state_dict
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -37,7 +37,7 @@ class BestCheckpoint(ModelCheckpoint):
         if not state or not state["best_model_path"] or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         score = state["best_model_score"]
-        for earlier in _places(state["best_model_path"], trainer.ckpt_path):
+        for earlier in _candidates(state["best_model_path"], trainer.ckpt_path):
             if not self._holds(earlier, score):
                 continue
             best = Path(str(self.dirpath)) / earlier.name
@@ -52,13 +52,13 @@ class BestCheckpoint(ModelCheckpoint):
             return
         if trainer.is_global_zero:
             print(
-                f"warning: {state['best_model_path']} is not there as it was: "
-                "the best checkpoint will be the best since now",
+                f"warning: {state['best_model_path']} is missing or has changed: "
+                "best.ckpt will be the best of the epochs from now on",
                 file=sys.stderr,
             )
 
     def _holds(self, path: Path, score: Any) -> bool:
-        """Whether a file is the best checkpoint that was saved with a score, and no other since."""
+        """Whether a file is the checkpoint that was the best, with this score."""
         try:
             callbacks = Checkpoint(path).content.get("callbacks", {})
         except CheckpointError:
@@ -66,8 +66,8 @@ class BestCheckpoint(ModelCheckpoint):
         return bool(callbacks.get(self.state_key, {}).get("best_model_score") == score)
 
 
-def _places(best: str, resumed: Any) -> Iterator[Path]:
-    """Where the earlier best may be: beside what is resumed, as folders get moved, or as noted."""
+def _candidates(best: str, resumed: Any) -> Iterator[Path]:
+    """Where the earlier best may be: next to the resumed file, or where it was saved."""
     if resumed is not None:
         yield Path(resumed).resolve().with_name(Path(best).name)
     yield Path(best)

@@ -1,9 +1,9 @@
-"""The pictures of a model: grids of images. Plots are in `plots`."""
+"""Pictures that are grids of images. Plots are in `plots`."""
 
 import torch
 from torch import Tensor
 
-from vae_lightning.callbacks.pictures import Drawing, Scene
+from vae_lightning.callbacks.pictures import Drawing, DrawingContext
 from vae_lightning.drawing.grids import grid
 from vae_lightning.drawing.traversals import prior_spread, quantile_grid, ranking, traversal
 from vae_lightning.models import VAE
@@ -11,10 +11,10 @@ from vae_lightning.utils.checks import at_least
 
 
 class Reconstructions(Drawing):
-    """Images and, beneath each, the mean of p(x|z) at the posterior's mean.
+    """Images and, below each, its reconstruction: the mean of p(x|z) at the posterior mean.
 
     Args:
-        rows, columns: of pairs.
+        rows, columns: number of pairs in each direction.
     """
 
     def __init__(self, every_n_epochs: int, rows: int, columns: int) -> None:
@@ -23,11 +23,11 @@ class Reconstructions(Drawing):
         at_least("columns", columns, 1)
         self.rows, self.columns = rows, columns
 
-    def draw(self, scene: Scene) -> Tensor:
-        images, labels = scene.images(self.rows * self.columns)
+    def draw(self, context: DrawingContext) -> Tensor:
+        images, labels = context.images(self.rows * self.columns)
         columns = min(self.columns, len(images))
         images = images[: len(images) // columns * columns]
-        reconstructions = scene.model.reconstruct(images, labels[: len(images)])
+        reconstructions = context.model.reconstruct(images, labels[: len(images)])
         pairs = torch.stack(
             [part for row in zip(
                 images.split(columns), reconstructions.split(columns), strict=True
@@ -37,10 +37,10 @@ class Reconstructions(Drawing):
 
 
 class Samples(Drawing):
-    """Mean images of p(x|z), z from the prior: the same z each time, so that one sees them sharpen.
+    """Means of p(x|z) with z from the prior, drawn with the same seed each time.
 
     Args:
-        count: how many, in rows of eight, or of one of each class.
+        count: number of samples, in rows of eight; of a conditional model, in a column per class.
     """
 
     def __init__(self, every_n_epochs: int, count: int) -> None:
@@ -48,20 +48,19 @@ class Samples(Drawing):
         at_least("count", count, 1)
         self.count = count
 
-    def draw(self, scene: Scene) -> Tensor:
-        # A prior that is learned moves, and its samples with it.
-        classes = scene.model.num_classes
+    def draw(self, context: DrawingContext) -> Tensor:
+        classes = context.model.num_classes
         if classes is None:
-            return grid(scene.model.sample(self.count), 8)
-        # Whole rows, so that each class has a column.
-        return grid(scene.model.sample(max(1, self.count // classes) * classes), classes)
+            return grid(context.model.sample(self.count), 8)
+        # Full rows only.
+        return grid(context.model.sample(max(1, self.count // classes) * classes), classes)
 
 
 class Manifold(Drawing):
-    """The latent plane, decoded at the quantiles of the prior; for two dimensions only.
+    """A two-dimensional latent space, decoded on a grid of the prior's quantiles.
 
     Args:
-        count: images along each side.
+        count: images per side.
     """
 
     def __init__(self, every_n_epochs: int, count: int) -> None:
@@ -69,8 +68,8 @@ class Manifold(Drawing):
         at_least("count", count, 2)
         self.count = count
 
-    def draw(self, scene: Scene) -> Tensor | None:
-        model = scene.model
+    def draw(self, context: DrawingContext) -> Tensor | None:
+        model = context.model
         if not isinstance(model, VAE) or model.latent_dim != 2 or model.num_classes is not None:
             return None
         if model.posterior.space != "euclidean":
@@ -80,11 +79,11 @@ class Manifold(Drawing):
 
 
 class Traversals(Drawing):
-    """One row for each latent dimension, from -3 to 3 around one image; most used dimensions first.
+    """One row per latent dimension, from -3 to 3 around one image, sorted by decreasing rate.
 
     Args:
-        count: images in a row.
-        max_dimensions: rows at the most.
+        count: images per row.
+        max_dimensions: maximum number of rows.
     """
 
     def __init__(self, every_n_epochs: int, count: int, max_dimensions: int) -> None:
@@ -93,13 +92,13 @@ class Traversals(Drawing):
         at_least("max_dimensions", max_dimensions, 1)
         self.count, self.max_dimensions = count, max_dimensions
 
-    def draw(self, scene: Scene) -> Tensor | None:
-        model = scene.model
+    def draw(self, context: DrawingContext) -> Tensor | None:
+        model = context.model
         if not isinstance(model, VAE):
             return None
         if model.latent_dim == 2 and model.num_classes is None:
-            return None  # the manifold shows all of it
-        images, labels = scene.images(1000)
+            return None  # Manifold shows the whole space
+        images, labels = context.images(1000)
         used = ranking(model, images, labels)
         if used.criterion != "rate":
             return None

@@ -1,4 +1,4 @@
-"""Ctrl-C: finish the step, save, and say how to go on."""
+"""Ctrl-C finishes the step, saves a checkpoint and prints how to resume."""
 
 import signal
 from pathlib import Path
@@ -13,8 +13,8 @@ from vae_lightning.cli.resume import resume_command
 class SaveOnInterrupt(Callback):
     """Stops at the end of a step on Ctrl-C, saves `last.ckpt`, and prints how to resume.
 
-    A run that is resumed from it goes on as if it had never stopped. A second Ctrl-C stops at once,
-    without saving.
+    A run resumed from that checkpoint ends bit for bit as one that was never interrupted. A second
+    Ctrl-C stops immediately, without saving.
 
     Args:
         dirpath: folder of the checkpoint.
@@ -22,21 +22,21 @@ class SaveOnInterrupt(Callback):
 
     def __init__(self, dirpath: str) -> None:
         self.path = Path(dirpath) / "last.ckpt"
-        self._asked = False
-        self._orderly = False
-        self._before: Any = None
+        self._stop_requested = False
+        self._stopped_after_step = False
+        self._previous_handler: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._asked = False
+        self._stop_requested = False
         try:
-            self._before = signal.signal(signal.SIGINT, self._ask)
-        except ValueError:  # not in the main thread, where no signal arrives either
-            self._before = None
+            self._previous_handler = signal.signal(signal.SIGINT, self._request_stop)
+        except ValueError:  # only the main thread receives signals
+            self._previous_handler = None
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        # The last step of an epoch goes on to the epoch's end, and the next step stops.
-        if self._asked and not trainer.is_last_batch:
-            self._orderly = True
+        # After the last step of an epoch the epoch is finished first, and the next step stops.
+        if self._stop_requested and not trainer.is_last_batch:
+            self._stopped_after_step = True
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,18 +46,18 @@ class SaveOnInterrupt(Callback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         self._restore()
-        if not self._orderly:
+        if not self._stopped_after_step:
             return
         trainer.save_checkpoint(self.path)
         if trainer.is_global_zero:
             resume = resume_command(self.path)
             print(f"\nStopped at step {trainer.global_step}. To go on:\n  {resume}")
 
-    def _ask(self, signum: int, frame: FrameType | None) -> None:
-        self._asked = True
+    def _request_stop(self, signum: int, frame: FrameType | None) -> None:
+        self._stop_requested = True
         self._restore()
 
     def _restore(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._previous_handler)
+            self._previous_handler = None

@@ -1,4 +1,4 @@
-"""Draws what a model does, each few epochs: as PNG in the run's folder and in TensorBoard."""
+"""Pictures of a model every few epochs: PNG files in the run's folder, and TensorBoard's IMAGES."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ from vae_lightning.models import Model
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.random_state import fixed_noise
 
-# History: by tag, one value per epoch drawn so far, with the epoch.
+# (epoch, value) pairs by tag, as in {"val/elbo": [(1, -120.0), (2, -112.5)]}.
 History = dict[str, list[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What a drawing may look at.
+class DrawingContext:
+    """What a picture is drawn from.
 
     Attributes:
-        model: in evaluation mode; gradients are off and the noise comes from a fixed seed.
-        data: where the images come from.
-        split: `val`, `test`, or `train` where nothing is held out.
-        history: training and validation terms of the epochs so far.
+        model: in evaluation mode, with gradients off and noise from a fixed seed.
+        data: the data module that it is trained on.
+        split: `val` or `test`; `train` where there are no validation images.
+        history: the terms of training and validation after each epoch so far.
     """
 
     model: Model
@@ -38,7 +38,7 @@ class Scene:
     history: History
 
     def images(self, count: int) -> tuple[Tensor, Tensor]:
-        """The first images of the split, in the precision of the model, and their labels.
+        """The first images of the split, in the model's dtype, and their labels.
 
         Shape:
             returns images (count, C, H, W) in [0, 1] and labels int64 (count,).
@@ -48,10 +48,10 @@ class Scene:
 
 
 class Drawing(ABC):
-    """One picture of a model.
+    """Draws one picture of a model.
 
     Args:
-        every_n_epochs: how often it is made; at the last epoch always.
+        every_n_epochs: how often; the last epoch is always drawn.
 
     Raises:
         ValueError: `every_n_epochs` below 1.
@@ -62,8 +62,8 @@ class Drawing(ABC):
         self.every_n_epochs = every_n_epochs
 
     @abstractmethod
-    def draw(self, scene: Scene) -> Tensor | None:
-        """Draw, or return None where there is nothing to show for this model.
+    def draw(self, context: DrawingContext) -> Tensor | None:
+        """Draw, or return None where the picture does not apply to this model.
 
         Shape:
             returns uint8 (3, H, W).
@@ -71,15 +71,15 @@ class Drawing(ABC):
 
 
 class Pictures(Callback):
-    """Makes drawings at the end of epochs and after the test.
+    """Draws pictures at the end of epochs and after the test.
 
-    Files: `<dirpath>/<name>/epoch_<n>.png` and `<dirpath>/<name>/test.png`. TensorBoard shows each
-    name with a slider over the epochs. Drawing changes nothing in the training: it draws its noise
-    from a stream of its own.
+    Files: `<dirpath>/<name>/epoch_<n>.png` and `<dirpath>/<name>/test.png`. TensorBoard has the
+    same pictures under IMAGES. Drawing does not affect training: it uses a random stream of its
+    own and restores the mode of every module.
 
     Args:
         dirpath: folder of the PNG files.
-        drawings: by name.
+        drawings: what to draw, by name.
     """
 
     def __init__(self, dirpath: str, drawings: Mapping[str, Drawing]) -> None:
@@ -93,7 +93,7 @@ class Pictures(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         epoch = trainer.current_epoch + 1
-        self._remember(trainer, pl_module, epoch)
+        self._extend_history(trainer, pl_module, epoch)
         last = (
             epoch == trainer.max_epochs
             or trainer.global_step == trainer.max_steps
@@ -116,9 +116,9 @@ class Pictures(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = state_dict["history"]
 
-    def _remember(self, trainer: Trainer, module: Any, epoch: int) -> None:
+    def _extend_history(self, trainer: Trainer, module: Any, epoch: int) -> None:
         values = {f"train/{name}": value for name, value in module.epoch_means().items()}
-        if self._validated:  # in this epoch; Lightning keeps older values
+        if self._validated:  # in this epoch; callback_metrics keeps older values
             values |= {
                 tag: float(value)
                 for tag, value in trainer.callback_metrics.items()
@@ -133,12 +133,12 @@ class Pictures(Callback):
     ) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        scene = Scene(module.model, trainer.datamodule, split, self.history)  # type: ignore[attr-defined]
+        context = DrawingContext(module.model, trainer.datamodule, split, self.history)  # type: ignore[attr-defined]
         modes = {part: part.training for part in module.modules()}
         module.eval()
         for name in names:
             with torch.no_grad(), fixed_noise(0, module.device):
-                picture = self.drawings[name].draw(scene)
+                picture = self.drawings[name].draw(context)
             if picture is None:
                 continue
             encoded = png(picture)

@@ -1,11 +1,11 @@
-"""The pictures of a model: plots with axes, drawn by matplotlib without its global state."""
+"""Pictures that are plots, drawn by matplotlib without its global state."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vae_lightning.callbacks.pictures import Drawing, Scene
+from vae_lightning.callbacks.pictures import Drawing, DrawingContext
 from vae_lightning.drawing.figures import new_figure, to_image
 from vae_lightning.metrics.latents import inferred, latent_means, usage
 from vae_lightning.utils.checks import at_least
@@ -18,16 +18,16 @@ def _clean(axes: Any) -> None:
 
 
 class Curves(Drawing):
-    """Elbo, rate and distortion over the epochs, of training and validation images."""
+    """elbo, rate and distortion over the epochs, for training and validation images."""
 
-    def draw(self, scene: Scene) -> Tensor | None:
-        if scene.split == "test":
+    def draw(self, context: DrawingContext) -> Tensor | None:
+        if context.split == "test":
             return None
         figure = new_figure(10, 3)
         figure.subplots_adjust(left=0.06, right=0.99, bottom=0.16, top=0.9, wspace=0.2)
         for axes, name in zip(figure.subplots(1, 3), ("elbo", "rate", "distortion"), strict=True):
             for stage, colour in (("train", "C0"), ("val", "C1")):
-                points = scene.history.get(f"{stage}/{name}", [])
+                points = context.history.get(f"{stage}/{name}", [])
                 if points:
                     axes.plot(*zip(*points, strict=True), "o-", ms=3, color=colour, label=stage)
             axes.set(title=f"{name}, nats per image", xlabel="epoch")
@@ -39,12 +39,12 @@ class Curves(Drawing):
 
 
 class RatePerDimension(Drawing):
-    """How many nats each latent dimension spends, most first; near zero, it is not used.
+    """The rate of each latent dimension, in nats, in decreasing order; unused ones are near zero.
 
-    Of several stochastic layers, each has a colour.
+    Each stochastic layer has a colour of its own.
 
     Args:
-        count: images that are averaged.
+        count: number of images to average over.
     """
 
     def __init__(self, every_n_epochs: int, count: int) -> None:
@@ -52,13 +52,13 @@ class RatePerDimension(Drawing):
         at_least("count", count, 1)
         self.count = count
 
-    def draw(self, scene: Scene) -> Tensor | None:
-        images, labels = scene.images(self.count)
-        scores = usage(scene.model, images, labels)
+    def draw(self, context: DrawingContext) -> Tensor | None:
+        images, labels = context.images(self.count)
+        scores = usage(context.model, images, labels)
         if "rate_per_dimension" not in scores:
             return None
         rates = torch.tensor(scores["rate_per_dimension"])
-        (latents,) = inferred(scene.model, *scene.images(1))
+        (latents,) = inferred(context.model, *context.images(1))
         layers = torch.cat([torch.full(x.mean.shape[1:], n) for n, x in enumerate(latents)])
         means, order = rates.sort(descending=True)
         width = max(4.0, min(12.0, 1.5 + 0.3 * len(means)))
@@ -66,10 +66,10 @@ class RatePerDimension(Drawing):
         figure.subplots_adjust(left=0.7 / width, right=0.98, bottom=0.16, top=0.9)
         axes = figure.subplots()
         for layer in range(len(latents)):
-            places = (layers[order] == layer).nonzero().flatten()
-            spent = means[places]
-            label = f"layer {layer + 1}: {spent.sum():.2f} nats"
-            axes.bar(places.tolist(), spent.tolist(), color=f"C{layer % 10}", label=label)
+            indices = (layers[order] == layer).nonzero().flatten()
+            heights = means[indices]
+            label = f"layer {layer + 1}: {heights.sum():.2f} nats"
+            axes.bar(indices.tolist(), heights.tolist(), color=f"C{layer % 10}", label=label)
         if len(latents) > 1:
             axes.legend(frameon=False)
         axes.set(
@@ -84,10 +84,10 @@ class RatePerDimension(Drawing):
 
 
 class LatentScatter(Drawing):
-    """The posterior means of many images in the latent plane, coloured by label; two dimensions.
+    """Posterior means of images in a two-dimensional latent space, coloured by label.
 
     Args:
-        count: images at the most.
+        count: maximum number of images.
     """
 
     def __init__(self, every_n_epochs: int, count: int) -> None:
@@ -95,16 +95,16 @@ class LatentScatter(Drawing):
         at_least("count", count, 1)
         self.count = count
 
-    def draw(self, scene: Scene) -> Tensor | None:
-        if latent_means(scene.model, *scene.images(1)).shape[1] != 2:
+    def draw(self, context: DrawingContext) -> Tensor | None:
+        if latent_means(context.model, *context.images(1)).shape[1] != 2:
             return None
-        images, labels = scene.images(self.count)
-        means, labels = latent_means(scene.model, images, labels).cpu(), labels.cpu()
+        images, labels = context.images(self.count)
+        means, labels = latent_means(context.model, images, labels).cpu(), labels.cpu()
         figure = new_figure(6.5, 5)
         figure.subplots_adjust(left=0.08, right=0.85, bottom=0.1, top=0.94)
         axes = figure.subplots()
         # Without classes all labels are 0.
-        for label, name in enumerate(scene.data.class_names or [""]):
+        for label, name in enumerate(context.data.class_names or [""]):
             chosen = means[labels == label]
             axes.scatter(
                 chosen[:, 0].numpy(), chosen[:, 1].numpy(), s=3, linewidths=0, label=name,
@@ -112,7 +112,7 @@ class LatentScatter(Drawing):
             )  # fmt: skip
         limit = max(3.0, float(means.abs().quantile(0.995)) * 1.1)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel="$z_1$", ylabel="$z_2$")
-        axes.set(title=f"posterior means of {len(means):,} {scene.split} images", aspect="equal")
-        if scene.data.class_names:
+        axes.set(title=f"posterior means of {len(means):,} {context.split} images", aspect="equal")
+        if context.data.class_names:
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=4)
         return to_image(figure)

@@ -1,4 +1,4 @@
-"""TensorBoard's further pages: custom scalars, text, and the embedding projector."""
+"""TensorBoard's custom scalars, text and embedding projector."""
 
 from typing import Any
 
@@ -11,20 +11,20 @@ from vae_lightning.utils.checks import at_least
 
 
 def writers(trainer: Trainer) -> list[Any]:
-    """The SummaryWriters of a run: none in other processes than the first."""
+    """The SummaryWriters of a run; empty in all processes but the first."""
     if not trainer.is_global_zero:
         return []
     return [item.experiment for item in trainer.loggers if isinstance(item, TensorBoardLogger)]
 
 
 class TensorBoardPages(Callback):
-    """Training and validation in one chart, the configuration as text, and the projector.
+    """Writes training and validation curves in one chart, the configuration and the projector.
 
-    The charts are on the page CUSTOM SCALARS. The projector shows posterior means of test images,
-    with labels and the images as points, after the test.
+    CUSTOM SCALARS has one chart for each term, TEXT the resolved configuration. After the test,
+    PROJECTOR has the posterior means of test images, with their labels and thumbnails.
 
     Args:
-        projected: how many test images at the most.
+        projected: maximum number of test images in the projector.
 
     Raises:
         ValueError: `projected` below 1.

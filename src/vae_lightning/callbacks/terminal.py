@@ -1,4 +1,4 @@
-"""What the terminal shows while a model trains."""
+"""The model summary and the progress bar in the terminal."""
 
 import time
 from typing import Any
@@ -11,7 +11,7 @@ from rich.table import Table
 
 
 class ModelSummary(Callback):
-    """The parts of the model, with their numbers of parameters, before training."""
+    """Prints the parts of the model and their numbers of parameters before training."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.is_global_zero:
@@ -29,10 +29,10 @@ class ModelSummary(Callback):
 
 
 class ProgressBar(LightningProgressBar):
-    """A bar for the epoch under way and a line for each epoch that is done, with the elbo.
+    """A bar for the current epoch and a line for each finished epoch, with the elbo.
 
-    It is drawn when the module has read the terms of the last steps, not at each step. Where the
-    output is no terminal, only the lines are written.
+    The bar is updated every `trainer.log_every_n_steps` steps. Where the output is not a terminal,
+    only the lines are printed.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class ProgressBar(LightningProgressBar):
         self._enabled = True
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self._started = time.perf_counter()  # an epoch that is resumed does not start
+        self._started = time.perf_counter()  # a resumed epoch does not call on_train_epoch_start
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._started = time.perf_counter()
@@ -65,7 +65,7 @@ class ProgressBar(LightningProgressBar):
             console=self._console,
             auto_refresh=False,
             transient=True,
-            # It would break long lines of others, such as the command that goes on.
+            # Redirecting would wrap long lines of other output, such as the command to resume.
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -79,7 +79,7 @@ class ProgressBar(LightningProgressBar):
     ) -> None:
         if self._progress is None or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
-        elbo = pl_module.step_means.get("elbo", float("nan"))
+        elbo = pl_module.recent_means.get("elbo", float("nan"))
         self._progress.update(self._task, completed=batch_idx + 1, elbo=f"elbo {elbo:.2f}")
         self._progress.refresh()
 
@@ -91,7 +91,7 @@ class ProgressBar(LightningProgressBar):
         if not self._enabled:
             return
         elbo = f"elbo {pl_module.epoch_means()['elbo']:.2f}"
-        if self._validated:  # in this epoch; Lightning keeps older values
+        if self._validated:  # in this epoch; callback_metrics keeps older values
             elbo += f"   val/elbo {float(trainer.callback_metrics['val/elbo']):.2f}"
         self._validated = False
         seconds = time.perf_counter() - self._started
@@ -101,9 +101,9 @@ class ProgressBar(LightningProgressBar):
         self._stop()
 
     def _name(self, trainer: Trainer) -> str:
-        # Epochs count from one, as in the names of the pictures.
+        # Counted from one, as in the file names of the pictures.
         epoch = trainer.current_epoch + 1
-        if trainer.max_epochs == -1:  # without end
+        if trainer.max_epochs == -1:  # no limit
             return f"epoch {epoch}"
         return f"epoch {epoch:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"
 

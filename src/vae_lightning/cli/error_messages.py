@@ -85,7 +85,8 @@ def _elsewhere(
             and f"{group}.{below[0]}" not in known
             and (CONF_DIR / group / f"{below[0]}.yaml").is_file()
         ):
-            return f"{key} is a key of {group}={below[0]}: choose that first"
+            option = f"[default,{below[0]}]" if group == "callbacks" else below[0]
+            return f"{key} is a key of {group}={option}: choose that first"
         return None
     for own, others in (("trainer", "device"), ("device", "trainer")):
         if group == others and own in known:

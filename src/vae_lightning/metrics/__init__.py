@@ -1,6 +1,5 @@
 """Metrics of models, latents and images."""
 
-from vae_lightning.metrics.image_average import ImageAverage
 from vae_lightning.metrics.likelihood import ImageBounds
 
-__all__ = ["ImageAverage", "ImageBounds"]
+__all__ = ["ImageBounds"]

@@ -1,4 +1,4 @@
-"""From a configuration to the objects of a training run."""
+"""Builds a training run from a configuration."""
 
 import gc
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from vae_lightning.training.module import VAEModule
 
 
 class TrainOptions(TypedDict):
-    """The keys of `conf/train.yaml` itself, with their types."""
+    """The keys of `conf/train.yaml` that are in no group, with their types."""
 
     task_name: str
     tags: list[str]
@@ -45,14 +45,14 @@ _GROUPS = (
 
 @dataclass(frozen=True)
 class Run:
-    """The objects that a configuration describes.
+    """The objects of a training run.
 
     Attributes:
         config: resolved, plain dicts and lists.
         module: the LightningModule, with the model and the objective.
-        datamodule: the data, with nothing fetched or read.
-        trainer: Lightning's.
-        resumed: the checkpoint to resume from, or to test where nothing is trained.
+        datamodule: the data; nothing is fetched or read yet.
+        trainer: Lightning's Trainer.
+        resumed: the checkpoint to resume from, or with `train=false` the one to test.
     """
 
     config: dict[str, Any]
@@ -65,17 +65,17 @@ class Run:
         """Fetch the data.
 
         Raises:
-            DataError: it cannot be had.
+            DataError: it is neither on disk nor can be downloaded.
         """
         self.datamodule.prepare_data()
 
     def fit(self) -> None:
-        """Train, from a checkpoint if there is one.
+        """Train, from `resumed` if there is one.
 
         Raises:
-            DivergedError: a loss stopped being finite; the message names the last good checkpoint.
+            DivergedError: a term stopped being finite; the message names the last good checkpoint.
         """
-        # What exists now stays: looking through it for garbage takes 0.3 s each time.
+        # These objects live as long as the run; each garbage collection of them takes 0.3 s.
         gc.collect()
         gc.freeze()
         try:
@@ -92,14 +92,14 @@ class Run:
 
 
 def build(config: dict[str, Any]) -> Run:
-    """Build a run without doing any of it: nothing is fetched or written.
+    """Build a run; nothing is fetched, read or written.
 
     Args:
         config: resolved, plain dicts and lists.
 
     Raises:
-        ConfigError: a key, type or value that does not fit.
-        CheckpointError: `ckpt_path` is no checkpoint, or of another model or a later epoch.
+        ConfigError: a key, type or value is wrong, or options do not fit together.
+        CheckpointError: `ckpt_path` is not a checkpoint, or is of another model or a later epoch.
     """
     _check_options(config)
     datamodule = instantiate(config["data"], "data")
@@ -119,22 +119,22 @@ def build(config: dict[str, Any]) -> Run:
     callbacks = [
         instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
     ]
-    # Lightning would add its own where there is none.
-    kinds = {"enable_progress_bar": ProgressBar, "enable_checkpointing": CheckpointCallback}
-    left_out = {
+    # Lightning adds its own progress bar and checkpoint callback unless it is switched off.
+    switches = {"enable_progress_bar": ProgressBar, "enable_checkpointing": CheckpointCallback}
+    switched_off = {
         key: False
-        for key, kind in kinds.items()
+        for key, kind in switches.items()
         if not any(isinstance(callback, kind) for callback in callbacks)
     }
     trainer = instantiate(
-        left_out | config["trainer"],
+        switched_off | config["trainer"],
         "trainer",
         callbacks=callbacks,
         logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
     )
     if config["train"] and trainer.max_epochs == 0:
         raise ConfigError("trainer.max_epochs=0 trains nothing: at least 1, or -1 without end")
-    if config["evaluate"] and config["train"] and "enable_checkpointing" in left_out:
+    if config["evaluate"] and config["train"] and "enable_checkpointing" in switched_off:
         raise ConfigError("evaluate=true needs a checkpoint: choose callbacks that keep one")
     return Run(config, module, datamodule, trainer, _resumed(config, trainer))
 
@@ -147,13 +147,14 @@ def _check_options(config: dict[str, Any]) -> None:
     for group in _GROUPS:
         if not isinstance(config[group], dict):
             raise ConfigError(f"{group} is missing: name one of its options, as in {group}=...")
+    _check_added_callbacks(config)
     for group in ("callbacks", "logger"):
         for name, node in config[group].items():
             if not isinstance(node, dict | None):
                 raise ConfigError(
-                    f"{group}.{name}={node} should be a section, or null to do without"
+                    f"{group}.{name}={node} should be a section, or null to leave it out"
                 )
-        # An experiment may tune one that was not chosen.
+        # An experiment may set keys of a callback that was not chosen.
         config[group] = {
             name: node for name, node in config[group].items() if node and "_target_" in node
         }
@@ -169,12 +170,27 @@ def _check_options(config: dict[str, Any]) -> None:
         raise ConfigError(f"seed={config['seed']} is out of range: it must be from 0 to 2**32 - 1")
 
 
+def _check_added_callbacks(config: dict[str, Any]) -> None:
+    """Refuse `callbacks=early_stopping`, which would train without the default callbacks."""
+    nodes = config["callbacks"]
+    # A section without a target tunes a callback that was not chosen; null leaves a chosen one out.
+    chosen = [
+        name for name, node in nodes.items() if not isinstance(node, dict) or "_target_" in node
+    ]
+    added = [name for name in ("early_stopping", "averaged_weights") if name in chosen]
+    if config["train"] and added and "checkpoint" not in chosen:
+        raise ConfigError(
+            f"callbacks={added[0]} replaces the default callbacks: "
+            f"write callbacks=[default,{','.join(added)}] to add to them"
+        )
+
+
 def _resumed(config: dict[str, Any], trainer: Trainer) -> Checkpoint | None:
-    """The checkpoint to resume from, of a run's folder the last, or to test, of a folder the best.
+    """The checkpoint of `ckpt_path`; of a folder, the last one to resume or the best one to test.
 
     Raises:
-        ConfigError: there is nothing to test.
-        CheckpointError: there is none, or it is of another model or a later epoch.
+        ConfigError: nothing is trained and there is no checkpoint to test.
+        CheckpointError: it does not exist, or is of another model or a later epoch.
     """
     if config["ckpt_path"] is None:
         if not config["train"]:
@@ -189,7 +205,7 @@ def _resumed(config: dict[str, Any], trainer: Trainer) -> Checkpoint | None:
 
 def _last_good(trainer: Trainer) -> str:
     saver: Any = trainer.checkpoint_callback
-    # After a resume there may be no more than the best of the run before.
+    # After a resume there may only be the best checkpoint of the earlier run.
     if saver and (path := saver.last_model_path or saver.best_model_path):
         return f"the last good checkpoint is {path}"
     return "no checkpoint was saved before: try a smaller optimizer.lr"

@@ -1,4 +1,4 @@
-"""Optimisers that torch does not have."""
+"""Optimisers that torch does not provide."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +13,20 @@ class AdamNormGrad(Adam):
 
     .. math:: g \leftarrow \frac{g}{\lVert g \rVert_2 + 10^{-7}}
 
-    for each weight and bias by itself, so that a step does not depend on the scale of the loss.
-    Takes the first options of `torch.optim.Adam`.
+    for each parameter tensor :math:`g` separately, so that a step does not depend on the scale of
+    the loss. The options are those of `torch.optim.Adam`.
+
+    Example:
+        >>> weight = torch.ones(2, requires_grad=True)
+        >>> optimizer = AdamNormGrad([weight], lr=0.1)
+        >>> (1e6 * weight.sum()).backward()
+        >>> optimizer.step()
+        >>> weight
+        tensor([0.9000, 0.9000], requires_grad=True)
 
     References:
-        Tomczak and Welling, "VAE with a VampPrior", 2018: in the authors' code.
+        Tomczak and Welling, "VAE with a VampPrior", 2018, https://arxiv.org/abs/1705.07120; the
+        optimiser is in the authors' code.
     """
 
     def __init__(
@@ -30,7 +39,7 @@ class AdamNormGrad(Adam):
         fused: bool | None = None,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, fused=fused)
-        # A loss that is scaled for half precision is to be scaled back before the normalisation.
+        # A gradient scaled for half precision must be unscaled before it is normalised.
         self._step_supports_amp_scaling = False
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""Profilers: for runs that are not profiled, and for those that are."""
+"""The profiler of `debug=profiler`."""
 
 import re
 from contextlib import AbstractContextManager, nullcontext
@@ -27,28 +27,28 @@ class NoProfiler(Profiler):
         return _NOTHING
 
 
-class ShownProfiler(SimpleProfiler):
-    """Lightning's own, which prints where the training's time went; Lightning would only log it.
+class TableProfiler(SimpleProfiler):
+    """Lightning's SimpleProfiler, printed as a table after training instead of logged.
 
     Args:
-        rows: how many actions, those that took longest first.
+        rows: number of actions, in decreasing order of their time.
     """
 
     def __init__(self, rows: int) -> None:
         super().__init__()
         self.rows = rows
-        self._shown = False
+        self._printed = False
 
     def describe(self) -> None:
-        if self._shown:  # after the training; the test describes once more
+        if self._printed:  # after training; the test calls this again
             return
-        self._shown = True
+        self._printed = True
         table = Table("action", "calls", "seconds", show_edge=False)
         for column in table.columns[1:]:
             column.justify = "right"
         durations = sorted(self.recorded_durations.items(), key=lambda item: -sum(item[1]))
         for action, taken in durations[: self.rows]:
-            # A checkpoint's settings are a part of its name.
+            # The name of a checkpoint callback contains its settings.
             name = re.sub(r"\{.*\}", "", action)
             table.add_row(escape(name), f"{len(taken):,}", f"{sum(taken):.2f}")
         Console(highlight=False).print(table)

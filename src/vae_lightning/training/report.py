@@ -1,4 +1,4 @@
-"""What a run tells at its beginning and its end: lines for people, `metrics.json` for programs."""
+"""What a run prints before and after training, and its `metrics.json`."""
 
 import json
 from pathlib import Path
@@ -16,14 +16,15 @@ from vae_lightning.metrics.latents import Score, format_score, usage
 from vae_lightning.objectives.objective import TERMS
 from vae_lightning.training.build import Run
 
-MOST_TEST_IMAGES = 10_000
+# As many as MNIST has.
+MAX_TEST_IMAGES = 10_000
 
 
-class Introduction(Callback):
-    """Says, once the data is read and its images are counted, what is about to be trained on what.
+class DataSummary(Callback):
+    """Prints, as soon as the data is read, what is about to be trained and on which images.
 
     Args:
-        run: of which it is told.
+        run: the run to summarise.
     """
 
     def __init__(self, run: Run) -> None:
@@ -31,12 +32,12 @@ class Introduction(Callback):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if self.run is not None:
-            introduce(self.run)
-        self.run = None  # said once, though the test sets up as well
+            print_data_summary(self.run)
+        self.run = None  # once only: the test calls setup again
 
 
-def introduce(run: Run) -> None:
-    """Print what is about to be trained, on what."""
+def print_data_summary(run: Run) -> None:
+    """Print the numbers of images and parameters, the device and the precision."""
     if not run.trainer.is_global_zero:
         return
     images = run.datamodule.num_images
@@ -50,10 +51,10 @@ def introduce(run: Run) -> None:
     )
 
 
-def tell_resumed(run: Run) -> None:
-    """Print what training resumes from, and which settings are not those of the run before.
+def print_resumed(run: Run) -> None:
+    """Print which checkpoint is resumed, and which settings differ from the earlier run.
 
-    Where nothing is trained, print what is tested, and what of the data is not as it was.
+    With `train=false`, print which checkpoint is tested, and which settings of the data differ.
     """
     if not run.trainer.is_global_zero or run.resumed is None:
         return
@@ -71,9 +72,9 @@ def tell_resumed(run: Run) -> None:
 def latent_usage(run: Run) -> dict[str, Score]:
     """How the test images use the latent dimensions, by tag; see `metrics.latents.usage`.
 
-    Of a test split larger than MNIST's, so many of the first images as that has.
+    Uses the first `MAX_TEST_IMAGES` images.
     """
-    images, labels = run.datamodule.images("test", MOST_TEST_IMAGES)
+    images, labels = run.datamodule.images("test", MAX_TEST_IMAGES)
     device = run.trainer.strategy.root_device
     images = images.to(device, next(run.module.parameters()).dtype)
     scores = usage(run.module.model.to(device).eval(), images, labels.to(device))
@@ -81,7 +82,7 @@ def latent_usage(run: Run) -> dict[str, Score]:
 
 
 def metrics_of(trainer: Trainer) -> dict[str, Score]:
-    """The latest value of each metric, by its tag; without those of single steps."""
+    """The latest value of each metric by tag, without the `_step` ones."""
     return {
         tag: float(value)
         for tag, value in trainer.callback_metrics.items()
@@ -89,10 +90,10 @@ def metrics_of(trainer: Trainer) -> dict[str, Score]:
     }
 
 
-def conclude(run: Run, metrics: dict[str, Score], checkpoint: Path | None) -> None:
-    """Write `metrics.json` and the hyperparameters, and print the closing table.
+def write_results(run: Run, metrics: dict[str, Score], checkpoint: Path | None) -> None:
+    """Write `metrics.json` and the hyperparameters, and print the table of results.
 
-    A trial of a few batches (`trainer.fast_dev_run`) has no results, so that nothing is written.
+    With `trainer.fast_dev_run` there are no results, so nothing is written.
     """
     if not run.trainer.is_global_zero:
         return
@@ -111,7 +112,7 @@ def conclude(run: Run, metrics: dict[str, Score], checkpoint: Path | None) -> No
         "precision": run.trainer.precision,
         "tags": config["tags"],
         "checkpoint": str(checkpoint) if checkpoint else None,
-        **limits(run.trainer),
+        **batch_limits(run.trainer),
     }
     content = json.dumps({**dict(sorted(metrics.items())), **facts}, indent=2)
     (folder / "metrics.json").write_text(content + "\n")
@@ -126,8 +127,8 @@ def conclude(run: Run, metrics: dict[str, Score], checkpoint: Path | None) -> No
     _print_table(run, metrics, checkpoint)
 
 
-def limits(trainer: Trainer) -> dict[str, int | float]:
-    """The settings that kept a run from seeing all images: batches, or a share of them."""
+def batch_limits(trainer: Trainer) -> dict[str, int | float]:
+    """The settings that restrict a run to a part of the images: batches, or a fraction of them."""
     found = {
         name: getattr(trainer, name)
         for name in (
@@ -137,7 +138,7 @@ def limits(trainer: Trainer) -> dict[str, int | float]:
             "overfit_batches",
         )
     }
-    # A whole number counts batches: 1 is one of them, 1.0 is all.
+    # An int counts batches, a float is a fraction: 1 is one batch, 1.0 is all of them.
     whole = [name for name, value in found.items() if type(value) is float and value in (0, 1)]
     return {name: value for name, value in found.items() if name not in whole}
 
@@ -166,7 +167,7 @@ def _print_table(run: Run, metrics: dict[str, Score], checkpoint: Path | None) -
         f"\n{run.datamodule.source.title}, {bound_name(run.datamodule, run.module.model)}",
         soft_wrap=True,
     )
-    if limited := limits(run.trainer):
+    if limited := batch_limits(run.trainer):
         settings = ", ".join(f"trainer.{name}={value}" for name, value in limited.items())
         console.print(f"of a part of the images alone: {settings}", soft_wrap=True)
     console.print(f"run         {relative(config['paths']['run_dir'])}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A training run: trained, tested, reported."""
+"""Trains, tests and reports a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,12 @@ from vae_lightning.training.build import Run
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves.
+    """The result of a run.
 
     Attributes:
-        best_score: of the best epoch, by what its checkpoint callback monitors; None without
+        best_score: what the checkpoint callback monitors, at the best epoch; None without
             validation.
-        checkpoint: the best one, or the last; None where none was kept.
+        checkpoint: the best one, else the last; None if none was saved.
         metrics: by tag.
     """
 
@@ -28,9 +28,9 @@ class Outcome:
 def train(run: Run) -> Outcome:
     """Train, test and report."""
     config, module, trainer = run.config, run.module, run.trainer
-    trainer.callbacks.insert(0, report.Introduction(run))  # type: ignore[attr-defined]
+    trainer.callbacks.insert(0, report.DataSummary(run))  # type: ignore[attr-defined]
     if run.resumed:
-        report.tell_resumed(run)
+        report.print_resumed(run)
     metrics: dict[str, Score] = {}
     best_score = None
     checkpoint = run.resumed.path if run.resumed else None
@@ -49,5 +49,5 @@ def train(run: Run) -> Outcome:
         trainer.test(module, run.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False)
         metrics.update(report.metrics_of(trainer))
         metrics.update(report.latent_usage(run))
-    report.conclude(run, metrics, checkpoint)
+    report.write_results(run, metrics, checkpoint)
     return Outcome(best_score, checkpoint, metrics)
