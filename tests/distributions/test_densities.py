@@ -20,7 +20,6 @@ from vae_lightning.distributions.divergence import rate_per_dimension
 from vae_lightning.distributions.likelihoods import bernoulli, normal
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.priors.standard_normal import StandardNormal
-from vae_lightning.distributions.same_shape import SameShapeNormal
 from vae_lightning.models import Latent
 
 # Those on the plane that have a density; the others have tests of their own.
@@ -192,29 +191,6 @@ def test_bernoulli_likelihood_sums_to_one_over_all_binary_images() -> None:
     images = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 6).double()
     log_prob = likelihood.log_prob(images.reshape(64, 1, 1, 2, 3))  # (64, B)
     torch.testing.assert_close(log_prob.exp().sum(0), torch.ones(2).double())
-
-
-# -- normals of networks ---------------------------------------------------------------------------
-
-
-def test_a_normal_of_one_shape_is_torchs_own_in_draws_gradients_and_density() -> None:
-    torch.manual_seed(0)
-    loc = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    scale = (torch.rand(4, 3, dtype=torch.float64) + 0.1).requires_grad_()
-    ours, reference = SameShapeNormal(loc, scale), Normal(loc, scale)
-    results = []
-    for one in (ours, reference):
-        torch.manual_seed(1)
-        drawn = one.rsample(torch.Size((5,)))
-        results.append((drawn, *torch.autograd.grad(drawn.square().sum(), (loc, scale))))
-    torch.testing.assert_close(results[0], results[1], rtol=1e-12, atol=1e-14)
-    z = results[0][0].detach()
-    assert torch.equal(ours.log_prob(z), reference.log_prob(z))
-    assert torch.equal(kl_divergence(ours, reference), torch.zeros_like(loc))
-    wide = ours.expand(torch.Size((2, 4, 3)))
-    assert wide.batch_shape == (2, 4, 3)
-    assert wide.rsample().shape == (2, 4, 3)
-    assert ours.rsample().shape == (4, 3)
 
 
 # -- Normal pixels --------------------------------------------------------------------------------
@@ -408,15 +384,3 @@ def test_standard_normal_learns_nothing_and_follows_the_model_in_type() -> None:
     # Nothing in the checkpoint either.
     assert prior.state_dict() == {}
     assert prior.double()(encode_nothing).sample().dtype == torch.float64
-
-
-def test_the_rate_to_a_standard_normal_has_the_right_first_and_second_gradients() -> None:
-    torch.manual_seed(0)
-    mean = torch.randn(3, 4).double().requires_grad_()
-    scale = (0.1 + torch.rand(3, 4).double()).requires_grad_()
-
-    def rate_of(mean: Tensor, scale: Tensor) -> Tensor:
-        return kl_divergence(Independent(Normal(mean, scale), 1), standard_normal(4))
-
-    assert torch.autograd.gradcheck(rate_of, (mean, scale))
-    assert torch.autograd.gradgradcheck(rate_of, (mean, scale))

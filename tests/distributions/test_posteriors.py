@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Independent, Laplace, MultivariateNormal, Normal, kl_divergence
 
 from euclidean_options import check_density_and_samples, shaken
 from tiny import composed_model
@@ -92,10 +92,14 @@ def test_rate_of_the_full_normal_agrees_with_torch_and_with_samples(latent_dim: 
     assert ((ratio.mean(0) - rate).abs() < 5 * ratio.std(0) / 20_000**0.5).all()
 
 
-def test_the_formula_is_for_the_standard_normal_only() -> None:
-    q = full_normal(2)(features(4))
-    wide = Independent(Normal(torch.zeros(2).double(), 2.0), 1)
-    assert closed_form(q, wide) is None
+def test_rate_of_the_full_normal_to_any_diagonal_normal_agrees_with_torch() -> None:
+    q = full_normal(3)(features(4))
+    mean, scale = torch.randn(3).double(), 0.5 + torch.rand(3).double()
+    rate = closed_form(q, Independent(Normal(mean, scale), 1))
+    assert rate is not None
+    full = MultivariateNormal(mean, scale_tril=scale.diag())
+    torch.testing.assert_close(rate, kl_divergence(q, full))
+    assert closed_form(q, Independent(Laplace(mean, scale), 1)) is None
 
 
 def test_covariance_is_that_of_the_head_and_not_diagonal() -> None:

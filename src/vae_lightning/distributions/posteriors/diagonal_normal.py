@@ -4,11 +4,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional as F
 
 from vae_lightning.distributions.posteriors.posterior import Posterior
-from vae_lightning.distributions.same_shape import SameShapeNormal
 
 
 class DiagonalNormal(Posterior):
@@ -53,4 +52,4 @@ class DiagonalNormal(Posterior):
             scale = torch.exp(free)
         else:
             scale = F.softplus(free)
-        return Independent(SameShapeNormal(mean, scale), 1, validate_args=False)
+        return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)

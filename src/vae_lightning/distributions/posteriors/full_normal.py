@@ -4,20 +4,28 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, MultivariateNormal, register_kl
+from torch.distributions import (
+    Distribution,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    register_kl,
+)
 
 from vae_lightning.distributions.posteriors.posterior import Posterior
-from vae_lightning.distributions.priors.standard_normal import UnitNormal
 
 
 @register_kl(MultivariateNormal, Independent)
-def _kl_full_normal_unit_normal(q: MultivariateNormal, p: Independent) -> Tensor:
-    if type(p.base_dist) is not UnitNormal:
+def _kl_full_normal_diagonal_normal(q: MultivariateNormal, p: Independent) -> Tensor:
+    # Torch's formula for two full normals solves a triangular system for each image, which takes
+    # 14 % of a training step with 20 latent dimensions.
+    if not isinstance(p.base_dist, Normal) or p.reinterpreted_batch_ndims != 1:
         raise NotImplementedError
-    factor = q._unbroadcasted_scale_tril
-    log_slope = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    squares = factor.square().sum((-2, -1)) + q.loc.square().sum(-1)
-    return 0.5 * (squares - q.event_shape[0]) - log_slope
+    scale = p.stddev
+    factor = q._unbroadcasted_scale_tril / scale.unsqueeze(-1)
+    log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    squares = factor.square().sum((-2, -1)) + ((q.loc - p.mean) / scale).square().sum(-1)
+    return 0.5 * (squares - q.event_shape[0]) - log_determinant
 
 
 class FullNormal(Posterior):
