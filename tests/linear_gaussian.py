@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
 from tiny import head, tiny_vae
-from vae_lightning.distributions.dependent import DependsOnSample
 from vae_lightning.distributions.likelihoods.normal import Normal as NormalLikelihood
+from vae_lightning.distributions.monte_carlo import MonteCarloKL
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.models import VAE
 
@@ -30,7 +30,7 @@ class FullNormal(Posterior):
     def forward(self, features: Tensor) -> Distribution:
         mean = features @ self.weight.T + self.bias
         # Hidden from the closed form that its rate has, so that the sampled one is tested.
-        return DependsOnSample(MultivariateNormal(mean, self.covariance))
+        return MonteCarloKL(MultivariateNormal(mean, self.covariance))
 
 
 def linear_gaussian(shape: Shape, correlated: bool = False) -> VAE:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # importing it takes seconds, and not every command looks at 
 
 # Classes that have moved, by the name that older checkpoints have for them.
 MOVED = {
+    "vae_lightning.distributions.code_maps.CodePrior": (
+        "vae_lightning.distributions.codes.CodePrior"
+    ),
     "vae_lightning.optimizers.AdamNormGrad": "vae_lightning.training.optimizers.AdamNormGrad",
     "vae_lightning.distributions.posteriors.flow.Flow": (
         "vae_lightning.distributions.posteriors.flow.FlowPosterior"

@@ -16,9 +16,10 @@ from torch.distributions import (
 
 from tiny import composed_model
 from vae_lightning.distributions.categorical import CategoricalVariables
-from vae_lightning.distributions.divergence import draw, rate_per_dimension
+from vae_lightning.distributions.kl import rate_per_dimension
 from vae_lightning.distributions.posteriors.relaxed_categorical import RelaxedCategorical
 from vae_lightning.distributions.priors.uniform_categorical import UniformCategorical
+from vae_lightning.distributions.sampling import draw
 from vae_lightning.errors import ConfigError
 from vae_lightning.metrics.decomposition import rate_decomposition
 from vae_lightning.metrics.latents import usage

@@ -16,7 +16,7 @@ from torch.distributions import (
 )
 
 from tiny import composed_model, options, spaces
-from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.distributions.kl import rate_per_dimension
 from vae_lightning.distributions.likelihoods import bernoulli, normal
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.priors.standard_normal import StandardNormal

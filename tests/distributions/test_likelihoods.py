@@ -20,7 +20,7 @@ from vae_lightning.distributions.likelihoods.discretized_logistic import Discret
 from vae_lightning.distributions.likelihoods.laplace import Laplace
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.likelihoods.normal_learned import NormalLearned
-from vae_lightning.distributions.likelihoods.numerics import solve
+from vae_lightning.distributions.likelihoods.numerics import bisect
 from vae_lightning.errors import ConfigError
 from vae_lightning.metrics.bounds import bound_name
 
@@ -296,7 +296,7 @@ def test_half_precision_still_tells_grey_values_apart(variant: str) -> None:
 def test_solution_of_a_rising_function_is_found_to_the_last_digits() -> None:
     target = torch.tensor([-7.0, 0.001, 3.0]).double()
     limit = torch.full_like(target, 10.0)
-    root = solve(lambda x: x**3, target, -limit, limit)
+    root = bisect(lambda x: x**3, target, -limit, limit)
     torch.testing.assert_close(root**3, target, rtol=1e-14, atol=0)
 
 

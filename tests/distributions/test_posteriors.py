@@ -7,12 +7,13 @@ from torch.distributions import Independent, Laplace, MultivariateNormal, Normal
 
 from euclidean_options import check_density_and_samples, shaken
 from tiny import composed_model
-from vae_lightning.distributions.divergence import closed_form, draw
 from vae_lightning.distributions.flows import FlowDistribution
+from vae_lightning.distributions.kl import closed_form
 from vae_lightning.distributions.posteriors.flow import FlowPosterior
 from vae_lightning.distributions.posteriors.full_normal import FullNormal
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.standard_normal import StandardNormal
+from vae_lightning.distributions.sampling import draw
 
 FEATURES = 6
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vae_lightning.distributions.spaces import PATHS, Interpolation, Space, between
+from vae_lightning.distributions.spaces import PATHS, Interpolation, Space, interpolate_latents
 
 WAYS: list[tuple[Space, Interpolation]] = [
     (space, path) for space, paths in PATHS.items() for path in paths
@@ -28,7 +28,7 @@ def test_a_way_begins_at_the_one_point_and_ends_at_the_other(
     space: Space, path: Interpolation
 ) -> None:
     a, b = points(space, 0), points(space, 1)
-    way = between(a, b, SHARES, space, path)
+    way = interpolate_latents(a, b, SHARES, space, path)
     assert way.shape == (4, 7, 6)
     torch.testing.assert_close(way[:, 0], a)
     torch.testing.assert_close(way[:, -1], b)
@@ -36,7 +36,7 @@ def test_a_way_begins_at_the_one_point_and_ends_at_the_other(
 
 @pytest.mark.parametrize("space", PATHS)
 def test_the_way_that_nobody_chose_stays_in_the_space(space: Space) -> None:
-    way = between(points(space, 0), points(space, 1), SHARES, space, None)
+    way = interpolate_latents(points(space, 0), points(space, 1), SHARES, space, None)
     if space == "sphere":
         torch.testing.assert_close(way.norm(dim=-1), torch.ones(4, 7))
     elif space == "simplex":
@@ -50,7 +50,7 @@ def test_the_spherical_way_turns_evenly_and_keeps_the_length_of_ends_that_are_eq
     None
 ):
     a, b = (3 * points("sphere", seed) for seed in (0, 1))
-    way = between(a, b, SHARES, "euclidean", "spherical")
+    way = interpolate_latents(a, b, SHARES, "euclidean", "spherical")
     torch.testing.assert_close(way.norm(dim=-1), torch.full((4, 7), 3.0))
     turns = torch.cosine_similarity(way[:, 1:], way[:, :-1], dim=-1).acos()
     whole = torch.cosine_similarity(a, b, dim=-1).acos()
@@ -60,9 +60,9 @@ def test_the_spherical_way_turns_evenly_and_keeps_the_length_of_ends_that_are_eq
 def test_the_spherical_way_leaves_the_straight_one() -> None:
     a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     half = torch.tensor([0.5])
-    assert between(a, b, half, "euclidean", "linear").tolist() == [[[1.0, 1.0]]]
+    assert interpolate_latents(a, b, half, "euclidean", "linear").tolist() == [[[1.0, 1.0]]]
     expected = torch.full((1, 1, 2), math.sqrt(2))
-    torch.testing.assert_close(between(a, b, half, "euclidean", "spherical"), expected)
+    torch.testing.assert_close(interpolate_latents(a, b, half, "euclidean", "spherical"), expected)
 
 
 @pytest.mark.parametrize("path", ["linear", "spherical"])
@@ -82,7 +82,7 @@ def test_a_way_is_finite_and_keeps_its_ends_where_no_angle_is_determined(
     path: Interpolation, other: list[float]
 ) -> None:
     a, b = torch.tensor([[1.0, 2.0, -2.0]]), torch.tensor([other])
-    way = between(a, b, SHARES, "euclidean", path)
+    way = interpolate_latents(a, b, SHARES, "euclidean", path)
     assert way.isfinite().all()
     torch.testing.assert_close(way[:, 0], a)
     torch.testing.assert_close(way[:, -1], b)
@@ -92,7 +92,7 @@ def test_a_way_is_finite_and_keeps_its_ends_where_no_angle_is_determined(
 
 def test_opposite_ends_of_a_sphere_are_joined_on_the_sphere() -> None:
     a = points("sphere", 0)
-    way = between(a, -a, SHARES, "sphere", None)
+    way = interpolate_latents(a, -a, SHARES, "sphere", None)
     torch.testing.assert_close(way.norm(dim=-1), torch.ones(4, 7))
     turns = torch.cosine_similarity(way[:, 1:], way[:, :-1], dim=-1).acos()
     torch.testing.assert_close(turns, torch.full((4, 6), math.pi / 6), atol=1e-4, rtol=1e-4)
@@ -105,4 +105,4 @@ def test_opposite_ends_of_a_sphere_are_joined_on_the_sphere() -> None:
 def test_a_path_that_leaves_the_space_is_refused(space: Space, path: Interpolation) -> None:
     a, b = points(space, 0), points(space, 1)
     with pytest.raises(ValueError, match=f"^path={path} leaves the {space}.*: choose path="):
-        between(a, b, SHARES, space, path)
+        interpolate_latents(a, b, SHARES, space, path)

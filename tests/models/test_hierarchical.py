@@ -13,9 +13,9 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 from tiny import SIZE, head, tiny_data, tiny_module, tiny_trainer
 from vae_lightning.checkpoint import load
 from vae_lightning.config import compose, instantiate, to_container
-from vae_lightning.distributions.dependent import DependsOnSample
 from vae_lightning.distributions.likelihoods.bernoulli import Bernoulli
 from vae_lightning.distributions.likelihoods.normal import Normal as NormalLikelihood
+from vae_lightning.distributions.monte_carlo import MonteCarloKL
 from vae_lightning.distributions.normal_product import product_of_normals
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.posteriors.posterior import Posterior
@@ -316,7 +316,7 @@ def test_each_sample_of_a_layer_follows_its_own_sample_of_the_layer_before(infer
 def test_no_closed_form_is_taken_of_a_prior_that_followed_the_sample() -> None:
     torch.manual_seed(0)
     bottom, top = tiny_hierarchy("bottom_up").double()(grey_images(), 4).latents
-    assert isinstance(bottom.prior, DependsOnSample)
+    assert isinstance(bottom.prior, MonteCarloKL)
     torch.testing.assert_close(bottom.rate, bottom.log_q - bottom.log_p)
     # The top layer's prior followed nothing.
     assert (top.rate - (top.log_q - top.log_p)).abs().min() > 1e-6

@@ -232,7 +232,7 @@ def test_at_temperature_one_the_draw_is_that_of_the_prior_and_below_another(name
     [
         (normal(), 0.0, "temperature=0.0 is out of range"),
         (normal(), float("nan"), "temperature=nan is out of range"),
-        (Uniform(0.0, 1.0), 0.5, "this model's prior, a Uniform, is drawn from as it is"),
+        (Uniform(0.0, 1.0), 0.5, "is not defined for this model's prior, a Uniform: leave"),
     ],
 )
 def test_a_temperature_without_meaning_is_refused(
@@ -272,7 +272,7 @@ def test_what_is_not_images_of_the_model_is_refused(images: Tensor, message: str
 
 def test_a_path_that_is_none_is_told_those_that_there_are() -> None:
     x = torch.zeros(2, 1, 8, 8)
-    with pytest.raises(ValueError, match="path=round is none: choose path=linear or path=spheri"):
+    with pytest.raises(ValueError, match="path=round is unknown: choose path=linear or"):
         model_of("posterior diagonal_normal").interpolate(x, x, 2, path="round")  # type: ignore[arg-type]
 
 

@@ -20,7 +20,7 @@ from tiny import (
 from vae_lightning.checkpoint import load
 from vae_lightning.config import compose, to_container
 from vae_lightning.config.compatibility import check_together
-from vae_lightning.distributions.code_maps import CodeMaps, CodePrior
+from vae_lightning.distributions.codes import CodePointMass, CodePrior
 from vae_lightning.metrics.decomposition import rate_decomposition
 from vae_lightning.metrics.latents import perplexity, posterior_means, usage
 from vae_lightning.metrics.likelihood import bounds_of
@@ -204,7 +204,7 @@ def test_trace_repeats_the_point_mass_for_each_sample() -> None:
 
 def test_point_mass_gives_other_codes_no_probability() -> None:
     codes = torch.tensor([[[0, 1]], [[1, 1]]])
-    posterior = CodeMaps(codes, torch.zeros(2, 3, 1, 2))
+    posterior = CodePointMass(codes, torch.zeros(2, 3, 1, 2))
     assert posterior.batch_shape == (2,)
     assert posterior.event_shape == (1, 2)
     others = torch.cartesian_prod(torch.arange(2), torch.arange(2)).reshape(4, 1, 1, 2)

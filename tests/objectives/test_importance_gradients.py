@@ -10,8 +10,8 @@ from torch.distributions import Distribution, Independent, Normal
 
 from linear_gaussian import grey_images, linear_gaussian, with_wrong_posterior
 from tiny import head, tiny_vae
-from vae_lightning.distributions.divergence import DrawnWithDensity
 from vae_lightning.distributions.posteriors.deterministic import Deterministic
+from vae_lightning.distributions.sampling import RsampleAndLogProb
 from vae_lightning.models import VAE, Latent, Trace
 from vae_lightning.objectives.importance_weighted import ImportanceWeighted
 from vae_lightning.objectives.schedules import Constant, Jump, Linear, Schedule
@@ -135,7 +135,7 @@ def test_doubly_reparameterised_gradient_has_less_noise_and_less_still_with_more
     assert noise["dreg", 32] < 0.2 * noise["dreg", 2]
 
 
-class FromNoise(DrawnWithDensity):
+class FromNoise(RsampleAndLogProb):
     """A normal distribution whose samples know their density, but not by way of themselves."""
 
     arg_constraints = {}  # noqa: RUF012

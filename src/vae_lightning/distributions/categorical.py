@@ -1,4 +1,4 @@
-"""Categorical variables as vectors: one-hot, or relaxed into the simplex."""
+"""Categorical variables as one-hot vectors, or relaxed to the simplex."""
 
 import math
 from typing import Any, ClassVar
@@ -7,41 +7,44 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import register_kl
 
-from vae_lightning.distributions.divergence import DrawnWithDensity
+from vae_lightning.distributions.sampling import RsampleAndLogProb
 from vae_lightning.utils.checks import at_least
 
 
-class CategoricalVariables(DrawnWithDensity):
-    r"""Independent categorical variables, each as a vector of a category's weights, side by side.
+class CategoricalVariables(RsampleAndLogProb):
+    r"""Independent categorical variables, as one-hot or relaxed vectors that are concatenated.
 
-    At a temperature of 0 the vectors z are one-hot, and of a variable
+    At temperature 0 the vector z of a variable is one-hot, with
 
     .. math:: \log p(z) = \sum_c z_c \log \pi_c
 
-    Above it they are relaxed to
+    At a positive temperature it is relaxed (Gumbel-softmax, also known as concrete):
 
     .. math:: z_c = \frac{\exp((\log \pi_c + g_c) / \tau)}{\sum_b \exp((\log \pi_b + g_b) / \tau)},
         \quad g_c = -\log(-\log u_c), \quad u_c \sim \mathcal{U}(0, 1)
 
-    which is reparameterised, and has the concrete density on the simplex of C categories,
+    Samples are reparameterised, with the concrete density on the simplex of C categories,
 
     .. math:: \log p(z) = \log \Gamma(C) + (C - 1) \log \tau
         + \sum_c (\log \pi_c - (\tau + 1) \log z_c)
         - C \log \sum_c \pi_c z_c^{-\tau}
 
-    Samples by `sample` are one-hot at any temperature, to make pictures of; the category with the
-    largest weight is distributed alike at all.
+    `sample` returns one-hot vectors at any temperature, since the category with the largest weight
+    has the same distribution at all of them.
 
-    The KL divergence is that of the one-hot variables, exact, at any temperature:
+    At any temperature, the KL divergence is the exact one of the one-hot variables:
 
     .. math:: \mathrm{KL}(q \,\|\, p) = \sum_v \sum_c \pi^q_{vc} (\log \pi^q_{vc} - \log \pi^p_{vc})
 
-    With relaxed samples it makes Jang et al.'s objective, which is no bound. Importance weights are
-    the ratios of the densities, both concrete or both of categories, and so a bound in either case:
-    of the relaxed model, as with Maddison et al., or of the discrete one.
+    With relaxed samples it gives the objective of Jang et al., which is not a bound. Importance
+    weights are ratios of two concrete densities or of two probabilities, so they give a bound: of
+    the relaxed model, as in Maddison et al., or of the discrete one.
+
+    `torch.distributions.RelaxedOneHotCategorical` has the same density at a positive temperature,
+    without the log-density of a sample in the same pass and with samples that underflow in float32.
 
     Args:
-        logits: of the categories of each variable, up to a constant.
+        logits: unnormalised log-probabilities of the categories of each variable.
         temperature: tau, at least 0.
 
     Shape:
@@ -49,8 +52,9 @@ class CategoricalVariables(DrawnWithDensity):
 
     References:
         Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax", 2017.
+        https://arxiv.org/abs/1611.01144
         Maddison, Mnih and Teh, "The Concrete Distribution: A Continuous Relaxation of Discrete
-        Random Variables", 2017.
+        Random Variables", 2017. https://arxiv.org/abs/1611.00712
     """
 
     has_rsample = True
@@ -84,7 +88,7 @@ class CategoricalVariables(DrawnWithDensity):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw vectors with a gradient, (*sample_shape, ..., V*C).
 
-        One-hot ones have that of the mean in place of their own, which is none: a biased one.
+        One-hot vectors have the straight-through gradient, which is that of the mean: a biased one.
         """
         return self.rsample_and_log_prob(Size(sample_shape))[0]
 
@@ -94,8 +98,8 @@ class CategoricalVariables(DrawnWithDensity):
             probs = self.log_probs.exp()
             z = (_one_hot(scores) + (probs - probs.detach())).flatten(-2)
             return z, self.log_prob(z)
-        # A weight that is too small for a number would have no logarithm. One floor for posterior
-        # and prior, so that both score the same point.
+        # Weights that underflow have no logarithm. Posterior and prior use the same floor, so that
+        # both score the same point.
         log_z = torch.log_softmax(scores / self.temperature, -1)
         log_z = log_z.clamp_min(math.log(_floor(log_z.dtype)))
         return log_z.exp().flatten(-2), self._log_density(log_z)
@@ -120,28 +124,28 @@ class CategoricalVariables(DrawnWithDensity):
 def _kl_categorical(q: CategoricalVariables, p: CategoricalVariables) -> Tensor:
     if q.variables != p.variables:
         raise ValueError(
-            f"posterior has variables of {q.variables[-1]} categories and the prior of "
+            f"the posterior has variables of {q.variables[-1]} categories and the prior of "
             f"{p.variables[-1]}: set model.prior.categories={q.variables[-1]}"
         )
     return (q.log_probs.exp() * (q.log_probs - p.log_probs)).sum((-2, -1))
 
 
 def _one_hot(scores: Tensor) -> Tensor:
-    # By the place and not by `F.one_hot`, for which the host may wait for the largest.
-    place = scores.argmax(-1, keepdim=True)
-    return torch.zeros_like(scores).scatter_(-1, place, 1)
+    # `F.one_hot` synchronises CPU and GPU, to find the number of categories.
+    index = scores.argmax(-1, keepdim=True)
+    return torch.zeros_like(scores).scatter_(-1, index, 1)
 
 
 def _floor(dtype: torch.dtype) -> float:
-    """A weight whose reciprocal can still be multiplied without becoming infinite."""
+    """The smallest weight whose reciprocal can still be multiplied without overflow."""
     return torch.finfo(dtype).tiny ** 0.75
 
 
 def variables_of(latent_dim: int, categories: int) -> int:
-    """How many variables of so many categories are in so many latent dimensions.
+    """The number of categorical variables in a latent vector.
 
     Raises:
-        ValueError: fewer than 2 categories, or a part of a variable would be left.
+        ValueError: fewer than 2 categories, or `categories` does not divide `latent_dim`.
     """
     at_least("categories", categories, 2)
     if latent_dim % categories:

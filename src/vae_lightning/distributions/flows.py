@@ -1,4 +1,4 @@
-"""Normalizing flows: simple noise, pushed through invertible functions."""
+"""Normalizing flows: invertible transformations of a simple base distribution."""
 
 import importlib
 from types import ModuleType
@@ -9,24 +9,27 @@ from torch import Size, Tensor, nn
 from torch.distributions import Distribution, Transform
 from torch.nn.functional import linear
 
-from vae_lightning.distributions.divergence import DrawnWithDensity
+from vae_lightning.distributions.sampling import RsampleAndLogProb
 
-# Of an untrained step's last weights: at 0 the layers before it would get no gradient.
-_NEARLY_NOTHING = 0.01
+# Scale of the last layer of an untrained step. At 0 the layers before it would get no gradient.
+_INITIAL_SCALE = 0.01
 
 
-class FlowDistribution(DrawnWithDensity):
-    r"""A distribution pushed through an invertible function.
+class FlowDistribution(RsampleAndLogProb):
+    r"""A base distribution, transformed by an invertible function.
 
     .. math:: z = f(u), \quad u \sim p(u), \quad
         \log p(z) = \log p(u) - \log \Big| \det \frac{\partial f(u)}{\partial u} \Big|
 
+    As `zuko.distributions.NormalizingFlow`, but with a `mean`, and without importing zuko, which
+    is an optional dependency.
+
     Args:
         base: p(u).
-        transform: f, one of zuko's, of whole events.
+        transform: f, a transform of zuko that acts on whole events.
 
     Shape:
-        those of the base.
+        batch and event shape of the base.
     """
 
     has_rsample = True
@@ -39,7 +42,7 @@ class FlowDistribution(DrawnWithDensity):
 
     @property
     def mean(self) -> Tensor:
-        """Where the base's mean goes: a central point. The mean itself has no formula."""
+        """F at the mean of the base: a central point. The mean itself has no closed form."""
         return self.transform(self.base.mean)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
@@ -47,62 +50,66 @@ class FlowDistribution(DrawnWithDensity):
         return self.transform(self.base.rsample(Size(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density, in nats; broadcast against the batch."""
-        u, log_slope = self.transform.inv.call_and_ladj(value)  # type: ignore[attr-defined]
-        return self.base.log_prob(u) + log_slope
+        """Log-density in nats, broadcast against the batch."""
+        u, ladj = self.transform.inv.call_and_ladj(value)  # type: ignore[attr-defined]
+        return self.base.log_prob(u) + ladj
 
     def rsample_and_log_prob(self, sample_shape: Size) -> tuple[Tensor, Tensor]:
         u = self.base.rsample(sample_shape)
-        z, log_slope = self.transform.call_and_ladj(u)  # type: ignore[attr-defined]
-        return z, self.base.log_prob(u) - log_slope
+        z, ladj = self.transform.call_and_ladj(u)  # type: ignore[attr-defined]
+        return z, self.base.log_prob(u) - ladj
 
 
 @torch.no_grad()
 def start_near_identity(steps: nn.ModuleList) -> None:
-    """Shrink the last layer of each step of a flow: all parameters at 0 make it the identity."""
+    """Shrink the last layer of each step of a flow; at 0 a step is the identity."""
     for step in steps:
         *_, last = step.modules()
         for parameter in last.parameters():
-            parameter.mul_(_NEARLY_NOTHING)
+            parameter.mul_(_INITIAL_SCALE)
 
 
 def conditioned(steps: nn.ModuleList, context: Tensor) -> Transform:
     """The autoregressive affine steps of a flow, given a context.
 
-    The same as zuko makes of them, but that a step's first layer is applied to a context once, and
-    not again with each point: where many points share a context, as samples of one posterior do,
-    that is most of the work.
+    The result is that of zuko's lazy transforms. The first layer of each step is applied to the
+    context once, and not again for each point: where many points have the same context, as samples
+    of one posterior do, that is most of the work.
 
     Args:
-        steps: zuko's, of events (D,) and contexts (F,), each with a hidden layer at least.
-        context: (*batch, F), of the batch of the distribution that is pushed.
+        steps: lazy transforms of zuko, of events (D,) and contexts (F,), with at least one hidden
+            layer each.
+        context: (*batch, F), with the batch shape of the base distribution.
     """
     return zuko("transforms").ComposedTransform(*[_conditioned(step, context) for step in steps])
 
 
 def _conditioned(step: Any, context: Tensor) -> Transform:
-    if not isinstance(step, zuko("flows").MaskedAutoregressiveTransform):  # of one dimension
-        return step(context)
+    if not isinstance(step, zuko("flows").MaskedAutoregressiveTransform):
+        return step(context)  # of one dimension
     transforms = zuko("transforms")
     first, *others = step.hyper
     of_point, of_context = (first.mask * first.weight).tensor_split([-context.shape[-1]], dim=1)
-    shared = linear(context, of_context, first.bias)
+    context_part = linear(context, of_context, first.bias)
 
-    def given(point: Tensor) -> Transform:
-        hidden = linear(point, of_point) + shared
+    def transform_given(point: Tensor) -> Transform:
+        hidden = linear(point, of_point) + context_part
         for layer in others:
             hidden = layer(hidden)
         shift, scale = hidden.unflatten(-1, (-1, 2)).unbind(-1)
         return transforms.DependentTransform(transforms.MonotonicAffineTransform(shift, scale), 1)
 
-    return transforms.AutoregressiveTransform(given, step.passes)
+    return transforms.AutoregressiveTransform(transform_given, step.passes)
 
 
 def zuko(module: str) -> ModuleType:
-    """A module of zuko, by its name within it.
+    """Import a module of zuko, an optional dependency.
+
+    Args:
+        module: its name within zuko, such as `flows`.
 
     Raises:
-        ImportError: zuko is not installed; the message says how it will be.
+        ImportError: zuko is not installed; the message says how to install it.
     """
     checked = Distribution._validate_args
     try:
@@ -112,5 +119,5 @@ def zuko(module: str) -> ModuleType:
             "needs zuko, which is not installed: pip install 'vae-lightning[flows]'"
         ) from error
     finally:
-        # Importing it stops torch from checking the arguments of anybody's distributions.
+        # Importing zuko switches off the argument checks of all distributions in the process.
         Distribution.set_default_validate_args(checked)

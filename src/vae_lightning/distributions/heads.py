@@ -1,4 +1,4 @@
-"""The last linear layer of a decoder: from its features to so many numbers for each pixel."""
+"""The last linear layer of a decoder, from features to the parameters of each pixel."""
 
 import math
 from collections.abc import Sequence
@@ -8,18 +8,19 @@ from torch import Tensor, nn
 
 
 class MapHead(nn.Module):
-    """A linear layer that all pixels share, with a bias of each pixel's own.
+    """A linear layer with the same weights for all pixels (a 1x1 convolution) and a bias for each.
 
     Args:
         in_features: (F, H, W).
         image_shape: (C, H, W).
-        numbers: n, how many for each pixel and channel.
+        numbers: n, number of parameters of each pixel and channel.
 
     Shape:
-        maps (..., F, H, W); returns (..., n*C*H*W), all of the first number before the second.
+        maps (..., F, H, W); returns (..., n*C*H*W), the first parameter of all pixels before the
+        second.
 
     Raises:
-        ValueError: the maps are not of the image's size.
+        ValueError: the maps do not have the size of the image.
     """
 
     def __init__(
@@ -41,15 +42,16 @@ class MapHead(nn.Module):
 def pixel_head(
     in_features: int | Sequence[int], image_shape: Sequence[int], numbers: int
 ) -> nn.Linear | MapHead:
-    """The layer for a decoder's features: dense for a vector, shared by the pixels for maps.
+    """The layer for the features of a decoder: dense for a vector, a `MapHead` for maps.
 
     Args:
         in_features: F, or (F, H, W).
         image_shape: (C, H, W).
-        numbers: n, how many for each pixel and channel.
+        numbers: n, number of parameters of each pixel and channel.
 
     Shape:
-        makes a layer from (..., F) or (..., F, H, W) to (..., n*C*H*W), with a `bias` of that size.
+        returns a layer from (..., F) or (..., F, H, W) to (..., n*C*H*W), with a `bias` of that
+        size.
     """
     if isinstance(in_features, int):
         return nn.Linear(in_features, numbers * math.prod(image_shape))

@@ -9,13 +9,13 @@ from torch.distributions import Categorical, Distribution
 
 
 class NormalMixture(Distribution):
-    r"""Components c with weights pi, each normal with independent dimensions.
+    r"""A mixture of normals with independent dimensions, with weights pi.
 
     .. math:: p(z) = \sum_c \pi_c \prod_j \mathcal{N}(z_j \mid \mu_{cj}, \sigma_{cj}^2)
 
-    Its log-density is exact, and made of two matrix products: torch's `MixtureSameFamily` makes a
-    number for each sample, component and dimension, most of a training step's time where there are
-    hundreds of components.
+    The log-density is computed by two matrix products. `torch.distributions.MixtureSameFamily`
+    computes a tensor with one element for each sample, component and dimension instead, which with
+    hundreds of components takes most of a training step.
 
     Args:
         log_weights: log pi, (C,); their exponentials sum to 1.
@@ -42,10 +42,10 @@ class NormalMixture(Distribution):
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw from components chosen by weight, (*sample_shape, D)."""
+        """Draw a component by its weight, and a sample from it; (*sample_shape, D)."""
         shape = torch.Size(sample_shape)
-        chosen = Categorical(logits=self.log_weights, validate_args=False).sample(shape)
-        means, scales = self.means[chosen], self.scales[chosen]
+        component = Categorical(logits=self.log_weights, validate_args=False).sample(shape)
+        means, scales = self.means[component], self.scales[component]
         return means + scales * torch.randn_like(means)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -54,19 +54,19 @@ class NormalMixture(Distribution):
         return joint.logsumexp(-1).to(value.dtype)
 
     def log_prob_each(self, value: Tensor) -> Tensor:
-        """Log-density under each component by itself, (..., C), in doubles where there are any."""
-        # The square is multiplied out, so that components far from the origin, or narrow, lose the
-        # difference in the rounding of its terms: hence the centre, and the doubles.
+        """Log-density under each component, (..., C), in float64 on devices that have it."""
+        # The square of the difference is expanded, which cancels badly for components that are
+        # narrow or far from the origin: hence the centring and float64.
         dtype = torch.float64 if value.device.type != "mps" else value.dtype
         means, z = self.means.to(dtype), value.to(dtype)
         centre = means.mean(0).detach()
         means, z = means - centre, z - centre
         scales = self.scales.to(dtype)
         precision = scales.square().reciprocal()
-        pulled = means * precision
-        constant = -0.5 * (means * pulled).sum(-1) - scales.log().sum(-1)
+        scaled_means = means * precision
+        constant = -0.5 * (means * scaled_means).sum(-1) - scales.log().sum(-1)
         constant = constant - 0.5 * means.shape[-1] * math.log(2 * math.pi)  # (C,)
         rows = z.reshape(-1, z.shape[-1])  # (N, D)
-        each = torch.addmm(constant, rows, pulled.T)
+        each = torch.addmm(constant, rows, scaled_means.T)
         each = torch.addmm(each, rows.square(), precision.T, alpha=-0.5)
         return each.reshape(*value.shape[:-1], -1)

@@ -1,4 +1,4 @@
-"""All probability on one point."""
+"""The distribution with all probability at one point."""
 
 from typing import Any, ClassVar
 
@@ -8,12 +8,12 @@ from torch.distributions import Distribution
 
 
 class PointMass(Distribution):
-    r"""A vector that is known for certain: its samples and its mean are its location.
+    r"""A deterministic vector, also known as the Dirac delta distribution.
 
-    It has no density. Its log-density is 0 by convention, so that log q drops out of what is made
-    of it: the rate is :math:`-\log p(z)` and the elbo :math:`\log p(x, z)`, the joint density of an
-    image and its code. That is no bound on :math:`\log p(x)`, and grows without end as the codes
-    are scaled down and the decoder's first weights up.
+    It has no density. `log_prob` returns 0 by convention, so that log q drops out: the rate is
+    :math:`-\log p(z)` and the elbo :math:`\log p(x, z)`, the joint density of an image and its
+    code. This is not a bound on :math:`\log p(x)`: scaling the codes down and the decoder's first
+    weights up increases it without limit.
 
     Args:
         location: the point.
@@ -41,14 +41,14 @@ class PointMass(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        """Nought, (*, D)."""
+        """Zeros, (*, D)."""
         return torch.zeros_like(self.location)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """The point over again, (*sample_shape, *, D)."""
+        """Return the point, repeated: (*sample_shape, *, D)."""
         return self.location.expand(*sample_shape, *self.location.shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Nought, of the shape that a log-density would have."""
+        """Zeros, with the shape of a log-density."""
         shape: Size = torch.broadcast_shapes(value.shape, self.location.shape)
         return value.new_zeros(shape[:-1])

@@ -1,29 +1,37 @@
-"""Distributions drawn narrower than they are."""
+"""Sampling at a temperature."""
 
 from functools import singledispatch
 
 from torch.distributions import Distribution, Independent, Normal
 
-from vae_lightning.distributions.code_maps import AutoregressiveCodeMaps
+from vae_lightning.distributions.codes import AutoregressiveCodes
 from vae_lightning.distributions.flows import FlowDistribution
 from vae_lightning.distributions.normal_mixture import NormalMixture
 from vae_lightning.utils.checks import positive
 
 
 def tempered(distribution: Distribution, temperature: float) -> Distribution:
-    """A distribution to draw from at a temperature T: below 1, nearer to its modes.
+    """The distribution at a temperature T. Below 1, samples are closer to its modes.
 
-    Normals have T times their scale, mixtures of them each component's; a flow pushes tempered
-    noise; the logits of codes are divided by T.
+    T multiplies the scale of a normal, of each component of a mixture, and of the base of a flow;
+    the logits of codes are divided by it.
 
     Shape:
         that of the distribution.
 
     Raises:
-        ValueError: a temperature that is not above 0, or a distribution without a meaning for one.
+        ValueError: the temperature is not a finite number above 0, or not defined for the
+            distribution.
 
     References:
         Kingma and Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018.
+        https://arxiv.org/abs/1807.03039
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Normal
+        >>> tempered(Normal(torch.zeros(2), torch.ones(2)), 0.5).scale
+        tensor([0.5000, 0.5000])
     """
     positive("temperature", temperature)
     return distribution if temperature == 1 else _tempered(distribution, temperature)
@@ -32,8 +40,8 @@ def tempered(distribution: Distribution, temperature: float) -> Distribution:
 @singledispatch
 def _tempered(distribution: Distribution, temperature: float) -> Distribution:
     raise ValueError(
-        f"temperature={temperature}: this model's prior, a {type(distribution).__name__}, is drawn "
-        "from as it is: leave temperature=1"
+        f"temperature={temperature} is not defined for this model's prior, a "
+        f"{type(distribution).__name__}: leave temperature=1"
     )
 
 
@@ -60,5 +68,5 @@ def _(distribution: FlowDistribution, temperature: float) -> Distribution:
 
 
 @_tempered.register
-def _(distribution: AutoregressiveCodeMaps, temperature: float) -> Distribution:
-    return AutoregressiveCodeMaps(distribution.network, temperature)
+def _(distribution: AutoregressiveCodes, temperature: float) -> Distribution:
+    return AutoregressiveCodes(distribution.network, temperature)

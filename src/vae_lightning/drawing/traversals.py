@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lightning.distributions.divergence import independent_dimensions
+from vae_lightning.distributions.kl import independent_dimensions
 from vae_lightning.metrics.latents import inferred, posterior_means, usage
 from vae_lightning.models import VAE, Model
 from vae_lightning.models.hierarchical import HierarchicalVAE

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from vae_lightning.distributions.divergence import independent_dimensions
 from vae_lightning.distributions.flows import FlowDistribution
+from vae_lightning.distributions.kl import independent_dimensions
 from vae_lightning.metrics.latents import inferred
 from vae_lightning.models import Model
 from vae_lightning.utils.random_state import fixed_noise

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vae_lightning.distributions.code_maps import CodeMaps
-from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.distributions.codes import CodePointMass
+from vae_lightning.distributions.kl import rate_per_dimension
 from vae_lightning.models import Latent, Model
 
 # A figure, or one for each latent dimension.
@@ -123,7 +123,7 @@ def usage(model: Model, images: Tensor, labels: Tensor | None) -> dict[str, Scor
         latent.posterior.codes
         for layer in layers
         for latent in layer
-        if isinstance(latent.posterior, CodeMaps)
+        if isinstance(latent.posterior, CodePointMass)
     ]
     if codes:
         scores["codebook_perplexity"] = perplexity(torch.cat(codes))

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lightning.distributions.dependent import DependsOnSample
-from vae_lightning.distributions.divergence import draw
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
+from vae_lightning.distributions.monte_carlo import MonteCarloKL
 from vae_lightning.distributions.normal_product import product_of_normals
 from vae_lightning.distributions.posteriors.deterministic import Deterministic
 from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
+from vae_lightning.distributions.sampling import draw
 from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.initialization import Initialization, initialize
 from vae_lightning.models.model import Model
@@ -241,8 +241,7 @@ class HierarchicalVAE(Model):
             posterior: Distribution = head(features)
             taken.append((posterior, *take(posterior)))
         priors: list[Distribution] = [
-            DependsOnSample(self._conditional(layer, z))
-            for layer, (_, z, _) in enumerate(taken[1:])
+            MonteCarloKL(self._conditional(layer, z)) for layer, (_, z, _) in enumerate(taken[1:])
         ]
         priors.append(self.prior_distribution())
         return [

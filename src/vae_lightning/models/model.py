@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vae_lightning.distributions.point_mass import PointMass
-from vae_lightning.distributions.spaces import Interpolation, between
+from vae_lightning.distributions.spaces import Interpolation, interpolate_latents
 from vae_lightning.models.latent_variable import LatentVariableModel
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.random_state import noise_of
@@ -137,7 +137,7 @@ class Model(LatentVariableModel):
         Raises:
             ValueError: a path that leaves the latent space.
         """
-        latents = between(a, b, shares, self.latent_space, path)  # (B, T, D)
+        latents = interpolate_latents(a, b, shares, self.latent_space, path)  # (B, T, D)
         mixed = None
         if self.num_classes is not None and labels_a is not None and labels_b is not None:
             one, other = (

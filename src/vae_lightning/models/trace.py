@@ -11,7 +11,7 @@ from functools import cached_property
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lightning.distributions import divergence
+from vae_lightning.distributions.kl import closed_form
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Latent:
 
         The closed form is the same for every sample; the other is an unbiased estimate.
         """
-        known = divergence.closed_form(self.posterior, self.prior)
+        known = closed_form(self.posterior, self.prior)
         if known is None:
             return self.log_q - self.log_p
         return known.expand(self.z.shape[0], -1)

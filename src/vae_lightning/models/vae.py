@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from vae_lightning.distributions.divergence import draw
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
+from vae_lightning.distributions.sampling import draw
 from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.initialization import Initialization, initialize
 from vae_lightning.models.model import Model

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lightning.distributions.code_maps import CodeMaps, CodePrior
+from vae_lightning.distributions.codes import CodePointMass, CodePrior
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.codebook import Codebook
@@ -83,7 +83,7 @@ class VectorQuantized(Model):
             in_features=self.decoder.out_features, image_shape=self.image_shape
         )
 
-    def encode(self, x: Tensor, labels: Tensor | None = None) -> CodeMaps:
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> CodePointMass:
         """Infer the codes of images.
 
         Shape:
@@ -154,14 +154,14 @@ class VectorQuantized(Model):
         features = self.decoder(vectors)
         return self.likelihood(features.expand(num_samples, *features.shape))
 
-    def _quantise(self, vectors: Tensor) -> CodeMaps:
+    def _quantise(self, vectors: Tensor) -> CodePointMass:
         codes = self.codebook.nearest(_flat(vectors).detach())
         codes = codes.unflatten(0, (vectors.shape[0], *vectors.shape[2:]))
         # The codes' vectors, with the gradient of the encoder's: exactly, not up to rounding.
         straight = _StraightThrough.apply(vectors, self.vectors_of(codes))
-        return CodeMaps(codes, straight)
+        return CodePointMass(codes, straight)
 
-    def _latents(self, posterior: CodeMaps, num_samples: int) -> Sequence[Latent]:
+    def _latents(self, posterior: CodePointMass, num_samples: int) -> Sequence[Latent]:
         z = posterior.sample((num_samples,))  # (K, B, h, w)
         log_q = posterior.mean.new_zeros(z.shape[:2])
         return (Latent(z, posterior, self.prior.distribution(), log_q),)

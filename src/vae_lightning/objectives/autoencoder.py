@@ -8,7 +8,7 @@ from torch import Tensor
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import require_fixed_prior, single_layer
+from vae_lightning.objectives.trace_checks import require_fixed_prior, require_single_layer
 from vae_lightning.utils.checks import at_least
 
 
@@ -53,7 +53,7 @@ class Autoencoder(Objective):
         self.decoder_weight = decoder_weight
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        latent = single_layer(trace, "the regularised autoencoder")
+        latent = require_single_layer(trace, "the regularised autoencoder")
         if not isinstance(latent.posterior, PointMass):
             raise ValueError(
                 "the regularised autoencoder has codes without noise: choose "

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import require_density, require_fixed_prior
 from vae_lightning.objectives.schedules import Schedule
+from vae_lightning.objectives.trace_checks import require_density, require_fixed_prior
 from vae_lightning.utils.checks import at_least
 
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from vae_lightning.distributions.divergence import rate_per_dimension
+from vae_lightning.distributions.kl import rate_per_dimension
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import require_density
 from vae_lightning.objectives.schedules import Schedule
+from vae_lightning.objectives.trace_checks import require_density
 from vae_lightning.utils.checks import at_least
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import require_density
+from vae_lightning.objectives.trace_checks import require_density
 from vae_lightning.utils.checks import at_least
 
 # The multiplier stays within these powers of e, lest a target out of reach make the loss overflow.

@@ -12,8 +12,8 @@ from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.networks.layers import BatchNorm
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import require_density, single_layer
 from vae_lightning.objectives.schedules import Schedule
+from vae_lightning.objectives.trace_checks import require_density, require_single_layer
 from vae_lightning.utils.checks import at_least, fraction
 
 # Of a sample's share in the decoder's gradient: below what either float type resolves beside the
@@ -131,7 +131,7 @@ class ImportanceWeighted(Objective):
         require_density(trace)
         if not (purpose := self._scaling_setting()):
             return -self._bound(trace.log_weight).mean(), {}
-        latent = single_layer(trace, purpose)
+        latent = require_single_layer(trace, purpose)
         if trace.auxiliary:
             # What is done to the gradient of z would be done to theirs.
             raise ValueError(

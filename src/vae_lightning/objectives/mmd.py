@@ -9,11 +9,11 @@ from torch.distributions import Distribution
 from vae_lightning.distributions.categorical import CategoricalVariables
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import (
+from vae_lightning.objectives.trace_checks import (
     require_density,
     require_fixed_prior,
+    require_single_layer,
     require_vectors,
-    single_layer,
 )
 from vae_lightning.utils.checks import at_least, positive
 
@@ -74,7 +74,7 @@ class MMD(Objective):
             loss = loss + self.rate_weight * trace.rate.mean()
         if not self.mmd_weight:
             return loss, {}
-        latent = single_layer(trace, "the maximum mean discrepancy")
+        latent = require_single_layer(trace, "the maximum mean discrepancy")
         require_vectors(latent, "the maximum mean discrepancy")
         if not self.rate_weight:
             require_fixed_prior(

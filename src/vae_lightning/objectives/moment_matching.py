@@ -9,7 +9,11 @@ from torch.distributions import Distribution, MultivariateNormal
 from vae_lightning.distributions.flows import FlowDistribution
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import require_density, require_vectors, single_layer
+from vae_lightning.objectives.trace_checks import (
+    require_density,
+    require_single_layer,
+    require_vectors,
+)
 from vae_lightning.utils.checks import at_least
 
 
@@ -59,7 +63,7 @@ class MomentMatching(Objective):
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         require_density(trace)
-        latent = single_layer(trace, "moment matching")
+        latent = require_single_layer(trace, "moment matching")
         require_vectors(latent, "moment matching")
         posterior = latent.posterior
         try:

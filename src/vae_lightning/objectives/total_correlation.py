@@ -7,7 +7,11 @@ from torch import Tensor
 
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.requirements import dimensions, require_density, single_layer
+from vae_lightning.objectives.trace_checks import (
+    require_density,
+    require_independent_dimensions,
+    require_single_layer,
+)
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.data_dependent import DataDependent, TrainingImages
 
@@ -75,9 +79,9 @@ class TotalCorrelation(DataDependent, Objective):
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         require_density(trace)
-        latent = single_layer(trace, "total correlation")
-        posterior = dimensions(latent.posterior, "posterior")
-        dimensions(latent.prior, "prior")
+        latent = require_single_layer(trace, "total correlation")
+        posterior = require_independent_dimensions(latent.posterior, "posterior")
+        require_independent_dimensions(latent.prior, "prior")
         # A row for the image that a sample is of, a column for the image it is scored under.
         each = posterior.log_prob(latent.z.unsqueeze(2))  # (K, B, B, D)
         log_weights = self._log_weights(each.shape[1], each)  # (B, B)

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.likelihoods.numerics import (
     GREY_VALUES,
-    at_least_single,
+    at_least_float32,
+    bisect,
     grey_value,
     pixel,
-    solve,
 )
 from vae_lightning.utils.checks import at_least
 
@@ -75,7 +75,7 @@ class Categorical(Likelihood):
         # The mean rises with the first number, as its weights do with the grey value. At 7 it is
         # within 0.01 of white.
         limit = torch.full_like(mean, 7.0)
-        first = solve(mean_at, mean, -limit, limit)
+        first = bisect(mean_at, mean, -limit, limit)
         return torch.cat([first[None], others]).flatten()
 
     def forward(self, features: Tensor) -> Distribution:
@@ -142,4 +142,4 @@ class _CategoricalImage(Distribution):
         rows = self.pixels.reshape(-1, self.pixels.shape[-1])
         # An exported graph would keep the number of blocks that it was traced with.
         for block in (rows,) if torch.compiler.is_exporting() else rows.split(_BLOCK):
-            yield at_least_single(F.linear(block, self.weight, self.bias))
+            yield at_least_float32(F.linear(block, self.weight, self.bias))

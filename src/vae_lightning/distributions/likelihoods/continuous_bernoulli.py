@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
-from vae_lightning.distributions.likelihoods.numerics import at_least_single, solve
+from vae_lightning.distributions.likelihoods.numerics import at_least_float32, bisect
 
 
 class ContinuousBernoulli(Likelihood):
@@ -37,7 +37,7 @@ class ContinuousBernoulli(Likelihood):
         # ask for a bias that no learning rate brings back.
         mean = mean.clamp(0.01, 0.99)
         limit = torch.full_like(mean, 101.0)
-        return solve(_mean, mean, -limit, limit)
+        return bisect(_mean, mean, -limit, limit)
 
     def forward(self, features: Tensor) -> Distribution:
         return ContinuousBernoulliImage(self.head(features), self.image_shape)
@@ -63,7 +63,7 @@ class ContinuousBernoulliImage(Distribution):
     arg_constraints: ClassVar = {}
 
     def __init__(self, logits: Tensor, image_shape: Sequence[int]) -> None:
-        self.logits = at_least_single(logits)
+        self.logits = at_least_float32(logits)
         super().__init__(logits.shape[:-1], torch.Size(image_shape), validate_args=False)
 
     @property

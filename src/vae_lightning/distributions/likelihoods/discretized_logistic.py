@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.likelihoods.numerics import (
     GREY_VALUES,
-    at_least_single,
-    bounded_below,
-    free_log_scale,
+    at_least_float32,
+    bisect,
     grey_value,
     pixel,
-    solve,
+    soft_lower_bound,
+    unbounded_log_scale,
 )
 
 
@@ -59,7 +59,7 @@ class DiscretizedLogistic(Likelihood):
         numbers = 2 if scale == "pixel" else 1
         super().__init__(in_features, image_shape, start_at_mean, numbers)
         self.scale = scale
-        self.initial_log_scale = free_log_scale(initial_scale, min_log_scale)
+        self.initial_log_scale = unbounded_log_scale(initial_scale, min_log_scale)
         self.min_log_scale = min_log_scale
         if scale == "shared":
             self.log_scale = nn.Parameter(torch.tensor(self.initial_log_scale))
@@ -75,11 +75,11 @@ class DiscretizedLogistic(Likelihood):
 
         # Ten scales beyond an end, what is left of the distribution inside is below 0.001.
         beyond = 1 + 10 * log_scale.exp()
-        bias = solve(mean_at, mean, -beyond + free, 1 + beyond + free)
+        bias = bisect(mean_at, mean, -beyond + free, 1 + beyond + free)
         return torch.cat([bias, free]) if self.scale == "pixel" else bias
 
     def forward(self, features: Tensor) -> Distribution:
-        numbers = at_least_single(self.head(features))
+        numbers = at_least_float32(self.head(features))
         if self.scale == "pixel":
             location, free = numbers.chunk(2, dim=-1)  # (..., P) each
         else:
@@ -89,7 +89,7 @@ class DiscretizedLogistic(Likelihood):
     def _log_scale(self, free: Tensor) -> Tensor:
         shared = self.scale == "shared"
         log_scale = self.log_scale if shared else free + self.initial_log_scale
-        return bounded_below(log_scale, self.min_log_scale)
+        return soft_lower_bound(log_scale, self.min_log_scale)
 
 
 class _DiscretizedLogisticImage(Distribution):

@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent
 from torch.distributions import Normal as TorchNormal
 
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
-from vae_lightning.distributions.likelihoods.numerics import bounded_below, free_log_scale
+from vae_lightning.distributions.likelihoods.numerics import soft_lower_bound, unbounded_log_scale
 
 
 class NormalLearned(Likelihood):
@@ -61,7 +61,7 @@ class NormalLearned(Likelihood):
         averaging: float,
     ) -> None:
         super().__init__(in_features, image_shape, start_at_mean)
-        free = free_log_scale(initial_scale, min_log_scale)
+        free = unbounded_log_scale(initial_scale, min_log_scale)
         if not 0 < averaging <= 1:
             raise ValueError(f"averaging={averaging} is out of range: above 0 and at most 1")
         self.scale = scale
@@ -79,7 +79,7 @@ class NormalLearned(Likelihood):
     def forward(self, features: Tensor) -> Distribution:
         mean = self.head(features).unflatten(-1, self.image_shape)  # (..., C, H, W)
         if self.scale == "learned":
-            scale = torch.exp(bounded_below(self.log_scale, self.min_log_scale))
+            scale = torch.exp(soft_lower_bound(self.log_scale, self.min_log_scale))
         elif self.training:
             return _FittedNormalImage(mean, self)
         else:

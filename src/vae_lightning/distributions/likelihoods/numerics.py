@@ -24,19 +24,19 @@ def pixel(grey: Tensor) -> Tensor:
     return grey / _BRIGHTEST
 
 
-def at_least_single(numbers: Tensor) -> Tensor:
+def at_least_float32(numbers: Tensor) -> Tensor:
     """In single precision where they were in half: it cannot tell 256 grey values apart."""
     half = numbers.dtype in (torch.float16, torch.bfloat16)
     return numbers.float() if half else numbers
 
 
-def bounded_below(log_scale: Tensor, minimum: float) -> Tensor:
+def soft_lower_bound(log_scale: Tensor, minimum: float) -> Tensor:
     r"""Above a minimum, smoothly, so that the gradient never vanishes: m + \log(1 + e^{l - m})."""
     return minimum + F.softplus(log_scale - minimum)
 
 
-def free_log_scale(scale: float, minimum: float) -> float:
-    """Of what `bounded_below` makes the logarithm of a scale.
+def unbounded_log_scale(scale: float, minimum: float) -> float:
+    """Of what `soft_lower_bound` makes the logarithm of a scale.
 
     Raises:
         ValueError: the scale is not a finite number above its limit.
@@ -51,7 +51,7 @@ def free_log_scale(scale: float, minimum: float) -> float:
     return minimum + room + math.log1p(-math.exp(-room))
 
 
-def solve(
+def bisect(
     function: Callable[[Tensor], Tensor], target: Tensor, low: Tensor, high: Tensor
 ) -> Tensor:
     """Where a rising function has a value, for each element by itself.

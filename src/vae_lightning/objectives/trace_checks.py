@@ -2,7 +2,7 @@
 
 from torch.distributions import Distribution
 
-from vae_lightning.distributions.divergence import independent_dimensions
+from vae_lightning.distributions.kl import independent_dimensions
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.models.trace import Latent, Trace
 
@@ -52,7 +52,7 @@ def require_vectors(latent: Latent, purpose: str) -> None:
         raise ValueError(f"{purpose} needs vectors, not codes: choose model=vae, or objective=elbo")
 
 
-def single_layer(trace: Trace, purpose: str) -> Latent:
+def require_single_layer(trace: Trace, purpose: str) -> Latent:
     """The one stochastic layer of a model that has no more.
 
     Args:
@@ -70,7 +70,7 @@ def single_layer(trace: Trace, purpose: str) -> Latent:
     return trace.latents[0]
 
 
-def dimensions(distribution: Distribution, place: str) -> Distribution:
+def require_independent_dimensions(distribution: Distribution, place: str) -> Distribution:
     """The dimensions' own distributions, where they are independent.
 
     Args:

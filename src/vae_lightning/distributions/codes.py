@@ -1,4 +1,4 @@
-"""Maps of codes: a point mass at what an encoder chose, and an autoregressive prior."""
+"""Maps of discrete codes: the posterior of a VQ-VAE, and an autoregressive prior over them."""
 
 import math
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from torch.nn import functional as F
 
 from vae_lightning.utils.checks import at_least
 
-# Maps scored at a time, where no gradient is asked for: a metric may have thousands.
-_SCORED = 500
+# Without gradients, maps are scored in blocks: a metric may have thousands.
+_BLOCK = 500
 
 
-class CodeMaps(Distribution):
-    """The posterior of a quantised model: all its mass on one map of codes.
+class CodePointMass(Distribution):
+    """The posterior of a VQ-VAE: a point mass at one map of codes.
 
     Args:
         codes: int64, (B, h, w).
-        vectors: what the codes stand for, (B, E, h, w), with the gradient to the encoder.
+        vectors: the embeddings of the codes, (B, E, h, w), with the gradient to the encoder.
 
     Shape:
         batch shape (B,), event shape (h, w); `mean` is the vectors.
@@ -36,25 +36,25 @@ class CodeMaps(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The vectors, (B, E, h, w): codes themselves have no mean."""
+        """The embeddings, (B, E, h, w): codes themselves have no mean."""
         return self.vectors
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """The same codes each time, (*sample_shape, B, h, w)."""
+        """Return the codes, repeated: (*sample_shape, B, h, w)."""
         return self.codes.expand(*sample_shape, *self.codes.shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """0 for the codes, minus infinity for others: (..., B) of value (..., B, h, w)."""
-        hit = (value == self.codes).flatten(-2).all(-1)
-        return hit.to(self.vectors.dtype).log()
+        """0 for the codes, minus infinity for other maps: value (..., B, h, w) to (..., B)."""
+        equal = (value == self.codes).flatten(-2).all(-1)
+        return equal.to(self.vectors.dtype).log()
 
 
-class AutoregressiveCodeMaps(Distribution):
-    """What a `CodePrior` returns.
+class AutoregressiveCodes(Distribution):
+    """The distribution that a `CodePrior` defines.
 
     Args:
-        network: the prior.
-        temperature: what the logits of each code are divided by.
+        network: gives the logits of each code.
+        temperature: the logits of each code are divided by it.
 
     Shape:
         batch shape (), event shape (h, w).
@@ -71,7 +71,7 @@ class AutoregressiveCodeMaps(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of maps int64 (..., h, w), in nats; (...)."""
         rows = value.reshape(-1, math.prod(self.event_shape))
-        parts = [rows] if torch.is_grad_enabled() else rows.split(_SCORED)
+        parts = [rows] if torch.is_grad_enabled() else rows.split(_BLOCK)
         log_prob = torch.cat([self._score(part) for part in parts])
         return log_prob.reshape(value.shape[:-2])
 
@@ -81,39 +81,45 @@ class AutoregressiveCodeMaps(Distribution):
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw maps, int64 (*sample_shape, h, w), code by code."""
+        """Draw maps code by code, int64 (*sample_shape, h, w)."""
         rows = self.network.draw(math.prod(sample_shape), self.temperature)
         return rows.reshape(*sample_shape, *self.event_shape)
 
 
-@register_kl(CodeMaps, AutoregressiveCodeMaps)
-def _kl_code_maps(q: CodeMaps, p: AutoregressiveCodeMaps) -> Tensor:
+@register_kl(CodePointMass, AutoregressiveCodes)
+def _kl_codes(q: CodePointMass, p: AutoregressiveCodes) -> Tensor:
     return -p.log_prob(q.codes)
 
 
 class CodePrior(nn.Module):
-    r"""A distribution over maps of codes, each predicted from those before it, row by row.
+    r"""An autoregressive prior over maps of codes, in raster order: a causal transformer.
 
     .. math:: p(c) = \prod_{i=1}^{h w} p(c_i \mid c_1 \dots c_{i-1})
 
-    by a transformer whose attention looks back only.
-
     Args:
-        num_codes: how many codes there are.
+        num_codes: size of the codebook.
         map_size: (h, w).
-        width: of the transformer.
-        heads: of its attention.
-        layers: how many blocks.
+        width: size of the hidden states.
+        heads: number of attention heads.
+        layers: number of blocks.
 
     Shape:
-        codes int64 (N, L), L = h*w; returns the logits of p(c_i | those before), (N, L, num_codes).
+        codes int64 (N, L), L = h*w; returns the logits of each code given those before it,
+        (N, L, num_codes).
 
     Raises:
-        ValueError: a number below 1, or heads that do not divide the width.
+        ValueError: `width`, `heads` or `layers` below 1, or `heads` does not divide `width`.
 
     References:
-        Vaswani et al., "Attention Is All You Need", 2017.
+        Vaswani et al., "Attention Is All You Need", 2017. https://arxiv.org/abs/1706.03762
         Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020.
+        https://arxiv.org/abs/2002.04745
+
+    Example:
+        >>> prior = CodePrior(num_codes=8, map_size=(7, 7), width=16, heads=2, layers=1)
+        >>> codes = prior.distribution().sample((4,))
+        >>> codes.shape, prior.distribution().log_prob(codes).shape
+        (torch.Size([4, 7, 7]), torch.Size([4]))
     """
 
     def __init__(
@@ -127,16 +133,16 @@ class CodePrior(nn.Module):
             raise ValueError(f"heads={heads} does not divide width={width}")
         self.map_size = tuple(map_size)
         self.length = math.prod(map_size)
-        # One more than codes: what stands before the first.
+        # One embedding more than codes: the start token.
         self.embedding = nn.Embedding(num_codes + 1, width)
         self.start = num_codes
         self.position = nn.Parameter(0.1 * torch.randn(self.length, width))
         self.blocks = nn.ModuleList([_Block(width, heads) for _ in range(layers)])
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, num_codes))
 
-    def distribution(self) -> AutoregressiveCodeMaps:
+    def distribution(self) -> AutoregressiveCodes:
         """p(c): batch shape (), event shape (h, w)."""
-        return AutoregressiveCodeMaps(self)
+        return AutoregressiveCodes(self)
 
     def forward(self, codes: Tensor) -> Tensor:
         before = F.pad(codes[:, :-1], (1, 0), value=self.start)
@@ -146,25 +152,25 @@ class CodePrior(nn.Module):
         return self.head(x)
 
     def draw(self, count: int, temperature: float = 1.0) -> Tensor:
-        """Sample codes, int64 (count, L), at each place from the logits given those before."""
+        """Draw codes one by one, int64 (count, L)."""
         code = torch.full((count, 1), self.start, device=self.position.device)
-        memory: list[_Memory | None] = [None] * len(self.blocks)
+        cache: list[_Cache | None] = [None] * len(self.blocks)
         drawn = []
-        for place in range(self.length):
-            x = self.embedding(code) + self.position[place]  # (count, 1, width)
+        for index in range(self.length):
+            x = self.embedding(code) + self.position[index]  # (count, 1, width)
             for level, block in enumerate(self.blocks):
-                x, memory[level] = block(x, memory[level])
+                x, cache[level] = block(x, cache[level])
             code = torch.multinomial((self.head(x[:, 0]) / temperature).softmax(-1), 1)
             drawn.append(code)
         return torch.cat(drawn, dim=1)
 
 
-# Keys and values of the places so far, (N, heads, L, width / heads) each.
-_Memory = tuple[Tensor, Tensor]
+# Keys and values of the codes so far, (N, heads, L, width / heads) each.
+_Cache = tuple[Tensor, Tensor]
 
 
 class _Block(nn.Module):
-    """Attention to what came before and a dense layer, each beside the identity."""
+    """Causal self-attention and a feed-forward network, each with a residual connection."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -178,12 +184,12 @@ class _Block(nn.Module):
             nn.Linear(4 * width, width),
         )
 
-    def forward(self, x: Tensor, memory: _Memory | None) -> tuple[Tensor, _Memory]:
-        """With the memory of all places before, x is the one place after them."""
+    def forward(self, x: Tensor, cache: _Cache | None) -> tuple[Tensor, _Cache]:
+        """With a cache of all codes before, x is the single code that follows them."""
         parts = self.attention(x).unflatten(-1, (3, self.heads, -1))  # (N, L, 3, heads, -1)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        if memory is not None:
-            key, value = torch.cat([memory[0], key], dim=2), torch.cat([memory[1], value], dim=2)
-        seen = F.scaled_dot_product_attention(query, key, value, is_causal=memory is None)
-        x = x + self.project(seen.transpose(1, 2).flatten(2))
+        if cache is not None:
+            key, value = torch.cat([cache[0], key], dim=2), torch.cat([cache[1], value], dim=2)
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=cache is None)
+        x = x + self.project(attended.transpose(1, 2).flatten(2))
         return x + self.dense(x), (key, value)

@@ -1,4 +1,4 @@
-"""A distribution that depends on the very sample that it scores."""
+"""KL divergences that must be estimated from samples."""
 
 from typing import Any, ClassVar
 
@@ -7,16 +7,17 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 
-class DependsOnSample(Distribution):
-    r"""Hides from closed forms a distribution whose parameters came from the sample that it scores.
+class MonteCarloKL(Distribution):
+    r"""A distribution without a KL divergence in closed form, so that it is estimated from samples.
 
-    In a hierarchy that infers z2 from z1, the rate of the lower layer is
+    It is for distributions whose parameters depend on the sample that they score. In a hierarchy
+    that infers z2 from z1, the rate of the lower layer is
 
     .. math:: \mathbb{E}_{q(z_1|x)\, q(z_2|z_1)} [\log q(z_1|x) - \log p(z_1|z_2)]
 
-    and z2 follows z1: the divergence between q(z1|x) and p(z1|z2) at one z2 takes the mean over
-    other z1 than the one that z2 came from, which is another number and no part of any bound. What
-    has no closed form is estimated from the sample, which is right.
+    The closed form for q(z1|x) and p(z1|z2) at one z2 would average over values of z1 other than
+    the one that z2 was inferred from. That is a different number, and not part of any bound. The
+    Monte Carlo estimate from the sample is unbiased.
 
     Args:
         base: the distribution itself.
