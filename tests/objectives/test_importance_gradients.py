@@ -320,7 +320,9 @@ def test_two_layers_are_refused_where_a_gradient_would_be_scaled_twice() -> None
 def test_losses_of_the_model_are_refused_where_their_gradient_would_be_scaled() -> None:
     trace = linear_gaussian(SHAPE)(grey_images(SHAPE), 2)
     extra = Trace(trace.x, trace.latents, trace.likelihood, {"commitment": torch.ones(3)})
-    with pytest.raises(ValueError, match=r"own losses \(commitment\): set gradient=standard"):
+    with pytest.raises(
+        ValueError, match=r"auxiliary losses of the model \(commitment\): set gradient"
+    ):
         objective(2, encoder_groups=2)(extra, 0)
     objective(2)(extra, 0)
 

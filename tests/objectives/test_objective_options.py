@@ -204,7 +204,7 @@ MEANINGLESS = [
     ),
     (
         ["model/likelihood=normal_learned", "model.likelihood.scale=optimal", WEIGHTED],
-        "scale=optimal fits samples that count alike",
+        "scale=optimal assumes samples of equal weight",
         [["model.likelihood.scale=learned"], ["objective=elbo"], ["objective.groups=5"]],
     ),
     (
@@ -219,7 +219,7 @@ MEANINGLESS = [
     ),
     (
         [*CATEGORIES[:2], "model/prior=vamp", "objective=mmd", "objective.rate_weight=1"],
-        "compares relaxed samples, which this prior has none of",
+        "compares relaxed samples, which this prior cannot draw",
         [["model/prior=uniform_categorical"]],
     ),
     (

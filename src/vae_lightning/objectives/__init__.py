@@ -1,4 +1,4 @@
-"""Objectives: from a `Trace` to the scalar that is minimised, one bound per file."""
+"""Objectives: modules from a `Trace` to the loss, one per file."""
 
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.objectives.importance_weighted import ImportanceWeighted

@@ -1,4 +1,4 @@
-"""The regularised autoencoder: codes without noise."""
+"""The regularised autoencoder (RAE)."""
 
 from typing import Literal
 
@@ -13,21 +13,21 @@ from vae_lightning.utils.checks import at_least
 
 
 class Autoencoder(Objective):
-    r"""Distortion, and penalties that keep the codes near 0 and the decoder smooth.
+    r"""The loss of the regularised autoencoder: distortion, and penalties on codes and decoder.
 
     .. math:: \mathcal{L} = -\log p(x|z) + \frac{\lambda_z}{2} \|z\|^2
               + \lambda_d \Big\| \frac{\partial\, \mathbb{E}[x|z]}{\partial z} \Big\|_F^2,
               \quad z = z(x)
 
-    The norm is estimated without bias from one projection of the Jacobian J: with random signs v,
-    :math:`\mathbb{E} \|J^\top v\|^2 = \|J\|_F^2`. Where no gradients are taken, as in validation,
-    that penalty is left out of the loss.
+    The norm of the Jacobian J is estimated without bias from one projection: with random signs v,
+    :math:`\mathbb{E} \|J^\top v\|^2 = \|J\|_F^2` (Hutchinson's estimator). Without gradients, as in
+    validation, the loss does not include this penalty.
 
-    A decoder whose weights are penalised instead has `decoder_penalty: none` and the optimiser's
-    `weight_decay`, which does that, to the encoder as well.
+    To penalise the weights of the decoder instead, set `decoder_penalty: none` and the
+    `weight_decay` of the optimiser, which applies to the encoder as well.
 
     Args:
-        latent_weight: lambda_z; 1 is what a standard normal prior asks for.
+        latent_weight: lambda_z; with 1, the penalty is that of a standard normal prior.
         decoder_penalty: `gradient` as above, or `none`.
         decoder_weight: lambda_d.
 
@@ -36,7 +36,23 @@ class Autoencoder(Objective):
 
     References:
         Ghosh, Sajjadi, Vergari, Black and Schölkopf, "From Variational to Deterministic
-        Autoencoders", 2020.
+        Autoencoders", 2020. https://arxiv.org/abs/1903.12436
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> from vae_lightning.distributions.point_mass import PointMass
+        >>> from vae_lightning.models.trace import Latent, Trace
+        >>> z = torch.randn(1, 8, 2, requires_grad=True)
+        >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> images = Independent(Normal(z[..., None, None].expand(1, 8, 2, 4, 4), 1.0), 3)
+        >>> trace = Trace(torch.rand(8, 2, 4, 4), [Latent(z, PointMass(z[0]), prior)], images)
+        >>> objective = Autoencoder(
+        ...     latent_weight=0.1, decoder_penalty="gradient", decoder_weight=0.01
+        ... )
+        >>> loss, parts = objective(trace, step=0)
+        >>> sorted(parts)
+        ['decoder_gradient']
     """
 
     def __init__(
@@ -56,7 +72,7 @@ class Autoencoder(Objective):
         latent = require_single_layer(trace, "the regularised autoencoder")
         if not isinstance(latent.posterior, PointMass):
             raise ValueError(
-                "the regularised autoencoder has codes without noise: choose "
+                "the regularised autoencoder needs a deterministic posterior: choose "
                 "model/posterior=deterministic, or objective=elbo"
             )
         require_fixed_prior(latent, "an autoencoder does not train")
@@ -69,10 +85,10 @@ class Autoencoder(Objective):
 
 
 def squared_jacobian(images: Tensor, z: Tensor) -> Tensor:
-    """The squared Frobenius norm of d images / d z of each image, from one random projection.
+    """Estimate the squared Frobenius norm of the Jacobian of each image with respect to its z.
 
     Shape:
-        images (K, B, C, H, W), each made of its own row of z (K, B, D); returns (K, B).
+        images (K, B, C, H, W), each a function of its row of z (K, B, D); returns (K, B).
     """
     signs = torch.empty_like(images).bernoulli_().mul_(2).sub_(1)
     (projected,) = torch.autograd.grad((images * signs).sum(), z, create_graph=True)

@@ -1,4 +1,4 @@
-"""A rate that is held at a capacity."""
+"""A rate that is constrained to a capacity."""
 
 from torch import Tensor
 
@@ -10,25 +10,40 @@ from vae_lightning.utils.checks import at_least
 
 
 class Capacity(Objective):
-    r"""Distortion, and how far the mean rate of the images is from a capacity that grows.
+    r"""Distortion, and the distance of the mean rate from a capacity that grows in training.
 
     .. math:: \mathcal{L} = \mathbb{E}_{q(z|x)} [-\log p(x|z)]
               + \gamma\, |\mathrm{KL}(q(z|x) \,\|\, p(z)) - C_t|
 
-    Without capacity and with gamma = 1 this is the ELBO.
+    With capacity 0 and gamma = 1 this is minus the ELBO.
 
     Args:
-        num_samples: K, how many posterior samples estimate the expectation.
+        num_samples: K, number of posterior samples that estimate the expectation.
         gamma: weight of the difference.
-        capacity: C at the height of its schedule, in nats.
-        schedule: by what the capacity is multiplied at each step.
+        capacity: C at the end of the schedule, in nats per image.
+        schedule: factor of the capacity at each step.
 
     Raises:
         ValueError: `num_samples` below 1, `gamma` or `capacity` below 0.
 
     References:
         Burgess, Higgins, Pal, Matthey, Watters, Desjardins and Lerchner, "Understanding
-        Disentangling in beta-VAE", 2018.
+        Disentangling in beta-VAE", 2018. https://arxiv.org/abs/1804.03599
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> from vae_lightning.models.trace import Latent, Trace
+        >>> x = torch.rand(8, 1, 28, 28)
+        >>> posterior = Independent(Normal(torch.zeros(8, 2, requires_grad=True), 1.0), 1)
+        >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> latent = Latent(posterior.rsample((1,)), posterior, prior)
+        >>> trace = Trace(x, [latent], Independent(Normal(torch.zeros(1, 8, 1, 28, 28), 1.0), 3))
+        >>> from vae_lightning.objectives.schedules import Linear
+        >>> objective = Capacity(1, gamma=1000.0, capacity=25.0, schedule=Linear(4300))
+        >>> loss, parts = objective(trace, step=0)
+        >>> loss.shape
+        torch.Size([])
     """
 
     def __init__(self, num_samples: int, gamma: float, capacity: float, schedule: Schedule) -> None:
@@ -42,7 +57,7 @@ class Capacity(Objective):
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         require_density(trace)
         for latent in trace.latents:
-            # Below its capacity the rate is driven up, by making such a prior worse.
+            # Below the capacity, training increases the rate by making a learned prior worse.
             require_fixed_prior(latent, "a capacity would spoil", ", or objective=elbo")
         missing = (trace.rate.mean() - self.capacity * self.schedule.at(step)).abs()
         return trace.distortion.mean() + self.gamma * missing, {}

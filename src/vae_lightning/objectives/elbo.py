@@ -17,25 +17,41 @@ class ELBO(Objective):
     .. math:: \mathcal{L} = \mathbb{E}_{q(z|x)} [-\log p(x|z)]
               + \beta\, \sum_j \max(\lambda, \mathrm{KL}_j)
 
-    with the rate in parts j, each averaged over the images: one for each latent dimension, where
-    posterior and prior factorise over them, otherwise one for each stochastic layer.
+    where KL_j are the terms of the rate, averaged over the images: one for each latent dimension if
+    posterior and prior factorise, otherwise one for each stochastic layer.
 
     Args:
-        num_samples: K, how many posterior samples estimate the expectation.
+        num_samples: K, number of posterior samples that estimate the expectation.
         beta: weight of the rate; 1 gives the bound, other values the beta-VAE.
-        schedule: by what `beta` is multiplied at each step. Latent dimensions find a use while it
-            is low, before the rate makes them conform to the prior.
-        free_bits: lambda, nats of each part of the rate that cost nothing, so that it stays in use.
+        schedule: factor of `beta` at each step. A low weight at first (KL warm-up) reduces
+            posterior collapse.
+        free_bits: lambda, nats of each term of the rate that are free of cost.
 
     Raises:
         ValueError: `num_samples` below 1, `beta` or `free_bits` below 0.
 
     References:
         Kingma and Welling, "Auto-Encoding Variational Bayes", 2014.
+        https://arxiv.org/abs/1312.6114
         Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational
         Framework", 2017.
         Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", 2016
-        (free bits).
+        (free bits). https://arxiv.org/abs/1606.04934
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> from vae_lightning.models.trace import Latent, Trace
+        >>> x = torch.rand(8, 1, 28, 28)
+        >>> posterior = Independent(Normal(torch.zeros(8, 2, requires_grad=True), 1.0), 1)
+        >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> latent = Latent(posterior.rsample((1,)), posterior, prior)
+        >>> trace = Trace(x, [latent], Independent(Normal(torch.zeros(1, 8, 1, 28, 28), 1.0), 3))
+        >>> from vae_lightning.objectives.schedules import Constant
+        >>> objective = ELBO(num_samples=1, beta=1.0, schedule=Constant(), free_bits=0.0)
+        >>> loss, parts = objective(trace, step=0)
+        >>> bool(loss == -trace.elbo.mean())
+        True
     """
 
     def __init__(self, num_samples: int, beta: float, schedule: Schedule, free_bits: float) -> None:

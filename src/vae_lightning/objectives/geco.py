@@ -1,4 +1,4 @@
-"""The least rate at which the distortion is as low as asked for."""
+"""GECO: the rate is minimised under a constraint on the distortion."""
 
 import math
 
@@ -10,27 +10,27 @@ from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.trace_checks import require_density
 from vae_lightning.utils.checks import at_least
 
-# The multiplier stays within these powers of e, lest a target out of reach make the loss overflow.
+# Limit of |log lambda|, so that the loss does not overflow if the target cannot be reached.
 _LOG_LIMIT = math.log(1e4)
 
 
 class GECO(Objective):
-    r"""Minimises the rate subject to a mean distortion, by a Lagrange multiplier that learns.
+    r"""Minimise the rate subject to a mean distortion, with a learned Lagrange multiplier.
 
     .. math:: \min_{\theta, \phi} \max_{\lambda > 0}\;
               \mathrm{KL}(q(z|x) \,\|\, p(z)) + \lambda\, (C - \kappa), \quad
               C = \mathbb{E}_{q(z|x)} [-\log p(x|z)]
 
-    After each training step :math:`\log \lambda` rises by :math:`\nu` for each nat by which a
-    moving average of the constraint :math:`C - \kappa` is too high, and falls where it is too low.
-    The value of the loss has that average, its gradient is of the batch. The multiplier begins at
-    1: with a target of 0 and :math:`\nu = 0` this is the ELBO.
+    Each training step adds :math:`\nu` times a moving average of the constraint
+    :math:`C - \kappa`, in nats, to :math:`\log \lambda`. The value of the loss contains the
+    average, its gradient is that of the batch. The initial multiplier is 1: with target 0 and
+    :math:`\nu = 0` this is minus the ELBO.
 
     Args:
-        num_samples: K, how many posterior samples estimate the expectation.
-        target: kappa, the mean distortion asked for, in nats per image.
+        num_samples: K, number of posterior samples that estimate the expectation.
+        target: kappa, the required mean distortion, in nats per image.
         step_size: nu, per nat.
-        averaging: how much of the moving average each step keeps, in [0, 1).
+        averaging: decay of the moving average, in [0, 1).
 
     Attributes:
         log_multiplier: the logarithm of lambda.
@@ -40,7 +40,21 @@ class GECO(Objective):
         ValueError: `num_samples` below 1, `step_size` below 0, `averaging` not in [0, 1).
 
     References:
-        Rezende and Viola, "Taming VAEs", 2018.
+        Rezende and Viola, "Taming VAEs", 2018. https://arxiv.org/abs/1810.00597
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> from vae_lightning.models.trace import Latent, Trace
+        >>> x = torch.rand(8, 1, 28, 28)
+        >>> posterior = Independent(Normal(torch.zeros(8, 2, requires_grad=True), 1.0), 1)
+        >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> latent = Latent(posterior.rsample((1,)), posterior, prior)
+        >>> trace = Trace(x, [latent], Independent(Normal(torch.zeros(1, 8, 1, 28, 28), 1.0), 3))
+        >>> objective = GECO(num_samples=1, target=90.0, step_size=2e-5, averaging=0.99)
+        >>> loss, parts = objective(trace, step=0)
+        >>> parts["multiplier"]
+        tensor(1.)
     """
 
     log_multiplier: Tensor
@@ -59,7 +73,7 @@ class GECO(Objective):
         self.averaging = averaging
         self.register_buffer("log_multiplier", torch.zeros(()))
         self.register_buffer("constraint", torch.zeros(()))
-        # What the average keeps at the next step: nothing at the first, which has none before it.
+        # Weight of the moving average in the next step: 0 in the first step.
         self.register_buffer("kept", torch.zeros(()))
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""The importance-weighted bound, its gradient estimators and its compounds with looser bounds."""
+"""The importance-weighted bound (IWAE), its gradient estimators, and combinations of bounds."""
 
 import math
 from typing import Literal
@@ -16,52 +16,52 @@ from vae_lightning.objectives.schedules import Schedule
 from vae_lightning.objectives.trace_checks import require_density, require_single_layer
 from vae_lightning.utils.checks import at_least, fraction
 
-# Of a sample's share in the decoder's gradient: below what either float type resolves beside the
-# other shares, far above what is lost when it is multiplied in and divided out again.
-_LEAST_SHARE = 1e-20
+# Minimum of a sample's coefficient in the decoder's gradient, which is divided by: below the
+# precision of a sum of the coefficients, and far above underflow.
+_MIN_COEFFICIENT = 1e-20
 
 
 class ImportanceWeighted(Objective):
-    r"""Minus an importance-weighted bound on log p(x), averaged over images.
+    r"""Minus an importance-weighted bound on log p(x), averaged over images (IWAE).
 
-    The K samples are dealt into M groups. With :math:`w_s = p(x, z_s) / q(z_s|x)`,
+    The K samples are divided into M groups. With :math:`w_s = p(x, z_s) / q(z_s|x)`,
 
     .. math:: \mathcal{L} = -\mathbb{E}_{z_1 \dots z_K \sim q(z|x)} \Big[
               \frac{\lambda}{K} \sum_s \log w_s + \frac{1 - \lambda}{M} \sum_{m=1}^M
               \log \frac{M}{K} \sum_{s \in m} w_s \Big]
 
-    One group and no weight of the ELBO give IWAE, several groups MIWAE, a weight CIWAE, and other
-    groups for the encoder PIWAE. With as many groups as samples, or lambda = 1, it is the ELBO, its
-    rate estimated from the samples.
+    One group and lambda = 0 give IWAE, several groups MIWAE, lambda > 0 CIWAE, and another number
+    of groups for the encoder PIWAE. With as many groups as samples, or lambda = 1, it is the ELBO
+    with a rate that is estimated from the samples.
 
-    The gradient is taken by shares. Let :math:`v_s` be the weights normalised within each group.
-    Then :math:`\nabla \mathcal{L} = -\sum_s c_s \nabla \log w_s` with the share
-    :math:`c_s = \lambda / K + (1 - \lambda) v_s / M`. The encoder's part of it falls in two:
-    through the sample, and through the parameters of q at a fixed sample,
+    Let :math:`v_s` be the weights normalised within each group. The gradient is
+    :math:`\nabla \mathcal{L} = -\sum_s c_s \nabla \log w_s` with the coefficients
+    :math:`c_s = \lambda / K + (1 - \lambda) v_s / M`. For the encoder it has two terms, one through
+    the sample and one through the parameters of q at a fixed sample:
 
     .. math:: \nabla_\phi \log w_s = \frac{\partial \log w_s}{\partial z_s}
               \frac{\partial z_s}{\partial \phi}
               - \frac{\partial \log q_\phi(z_s|x)}{\partial \phi}
 
-    `standard` takes both. The expectation of the second is zero where the shares do not depend on
-    the samples; `sticking_the_landing` leaves it out, so that the noise vanishes as q comes to be
-    the true posterior. In a group of several samples the shares do depend on them, and what is
-    left out is not zero: the estimate is biased. Reparameterising that part a second time makes it
-    :math:`\sum_s (v_s^2 - v_s)\, \partial_z \log w_s\, \partial_\phi z_s`, which added to the first
-    part leaves the squares: `dreg`, the doubly reparameterised gradient, unbiased, its shares
-    :math:`\lambda / K + (1 - \lambda) v_s^2 / M` through the sample alone. What is not part of q
-    and reaches the loss otherwise than through the samples, a prior made of posteriors too, takes
-    its gradient by the shares c.
+    `standard` uses both. The second has expectation zero if the coefficients do not depend on the
+    samples. `sticking_the_landing` omits it, so that the variance vanishes as q approaches the true
+    posterior; in groups of several samples, where the coefficients depend on the samples, the
+    estimate is biased. Reparameterising the second term once more turns it into
+    :math:`\sum_s (v_s^2 - v_s)\, \partial_z \log w_s\, \partial_\phi z_s`. Added to the first
+    term, only the squares remain: `dreg`, the doubly reparameterised gradient, is unbiased and has
+    the coefficients :math:`\lambda / K + (1 - \lambda) v_s^2 / M`, through the sample only.
+    Parameters that are not part of q and influence the loss other than through the samples have
+    the coefficients c; the prior is among them, also a mixture of posteriors.
 
     Args:
-        num_samples: K, how many posterior samples in all.
-        gradient: how the encoder's gradient is estimated.
-        groups: M, into how many bounds of K/M samples each the samples are dealt.
-        encoder_groups: M in the encoder's gradient, where it is to be another; the value of the
-            loss and the decoder's gradient are those of `groups`.
-        elbo_weight: lambda, share of the ELBO in the bound.
-        schedule: by what `num_samples` is multiplied at each step of training, rounded to a number
-            that the groups divide. Fewer samples early on leave time for more epochs.
+        num_samples: K, total number of posterior samples.
+        gradient: the estimator of the encoder's gradient.
+        groups: M, number of bounds with K/M samples each.
+        encoder_groups: M for the encoder's gradient; None for `groups`. The value of the loss and
+            the decoder's gradient always use `groups`.
+        elbo_weight: lambda, weight of the ELBO in the bound.
+        schedule: factor of `num_samples` at each training step, rounded to a multiple of the
+            groups. Fewer samples at first leave time for more epochs.
 
     Raises:
         ValueError: `num_samples` below 1, groups that do not divide it, or `elbo_weight` not in
@@ -69,12 +69,35 @@ class ImportanceWeighted(Objective):
 
     References:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
+        https://arxiv.org/abs/1509.00519
         Roeder, Wu and Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators
-        for Variational Inference", 2017.
+        for Variational Inference", 2017. https://arxiv.org/abs/1703.09194
         Rainforth, Kosiorek, Le, Maddison, Igl, Wood and Teh, "Tighter Variational Bounds are Not
-        Necessarily Better", 2018 (MIWAE, PIWAE, CIWAE).
+        Necessarily Better", 2018 (MIWAE, PIWAE, CIWAE). https://arxiv.org/abs/1802.04537
         Tucker, Lawson, Gu and Maddison, "Doubly Reparameterized Gradient Estimators for Monte
-        Carlo Objectives", 2019.
+        Carlo Objectives", 2019. https://arxiv.org/abs/1810.04152
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> from vae_lightning.models.trace import Latent, Trace
+        >>> x = torch.rand(8, 1, 28, 28)
+        >>> posterior = Independent(Normal(torch.zeros(8, 2, requires_grad=True), 1.0), 1)
+        >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> latent = Latent(posterior.rsample((50,)), posterior, prior)
+        >>> trace = Trace(x, [latent], Independent(Normal(torch.zeros(50, 8, 1, 28, 28), 1.0), 3))
+        >>> from vae_lightning.objectives.schedules import Constant
+        >>> objective = ImportanceWeighted(
+        ...     num_samples=50,
+        ...     gradient="dreg",
+        ...     groups=1,
+        ...     encoder_groups=None,
+        ...     elbo_weight=0.0,
+        ...     schedule=Constant(),
+        ... )
+        >>> loss, parts = objective(trace, step=0)
+        >>> loss.shape
+        torch.Size([])
     """
 
     def __init__(
@@ -107,7 +130,7 @@ class ImportanceWeighted(Objective):
         if self._scaling_setting() and any(
             isinstance(part, BatchNorm) for part in model.decoder.modules()
         ):
-            # A sample reaches the losses of others, whose shares its gradient must not have.
+            # Each sample influences the losses of others, which have other coefficients.
             raise ValueError(
                 f"{self._scaling_setting()} does not go with a decoder that is batch-normalised: "
                 "choose model.decoder.batch_norm=false, or gradient=standard and "
@@ -119,8 +142,8 @@ class ImportanceWeighted(Objective):
             and self.num_samples > self.groups
         ):
             raise ValueError(
-                "scale=optimal fits samples that count alike, which importance-weighted ones do "
-                "not: choose model.likelihood.scale=learned, or objective=elbo"
+                "scale=optimal assumes samples of equal weight, which importance-weighted ones do "
+                "not have: choose model.likelihood.scale=learned, or objective=elbo"
             )
 
     def samples_at(self, step: int) -> int:
@@ -133,15 +156,16 @@ class ImportanceWeighted(Objective):
             return -self._bound(trace.log_weight).mean(), {}
         latent = require_single_layer(trace, purpose)
         if trace.auxiliary:
-            # What is done to the gradient of z would be done to theirs.
+            # The gradient of z is rescaled, and would be for these losses as well.
+            names = ", ".join(trace.auxiliary)
             raise ValueError(
-                f"{purpose} does not go with a model's own losses ({', '.join(trace.auxiliary)}): "
+                f"{purpose} does not go with auxiliary losses of the model ({names}): "
                 "set gradient=standard and encoder_groups=null"
             )
-        return self._by_shares(trace, latent), {}
+        return self._with_coefficients(trace, latent), {}
 
     def _scaling_setting(self) -> str:
-        """The setting for which the gradient of each sample is scaled; none if it is not."""
+        """The setting for which the gradient of each sample is rescaled, or an empty string."""
         if self.gradient != "standard":
             return f"gradient={self.gradient}"
         return "encoder_groups" if self.encoder_groups != self.groups else ""
@@ -157,25 +181,29 @@ class ImportanceWeighted(Objective):
             return bound
         return self.elbo_weight * log_weight.mean(0) + (1 - self.elbo_weight) * bound
 
-    def _by_shares(self, trace: Trace, latent: Latent) -> Tensor:
-        """The value of the bound, with the gradient that the estimator says."""
-        # Not the density that came with a sample: that one does not depend on z as a tensor.
+    def _with_coefficients(self, trace: Trace, latent: Latent) -> Tensor:
+        """The value of the bound, with the gradient of the chosen estimator."""
+        # Not the density that was returned with z: its graph does not contain z.
         log_q = latent.posterior.log_prob(latent.z)  # (K, B)
         log_weight = trace.log_likelihood + latent.log_p - log_q
         known = log_weight.detach()
-        shares = self._shares(known, self.groups, 1).clamp_min(_LEAST_SHARE)
-        through_z = self._shares(known, self.encoder_groups, 2 if self.gradient == "dreg" else 1)
+        coefficients = self._coefficients(known, self.groups, 1).clamp_min(_MIN_COEFFICIENT)
+        through_z = self._coefficients(
+            known, self.encoder_groups, 2 if self.gradient == "dreg" else 1
+        )
         if latent.z.requires_grad:
-            ratio = (through_z / shares).reshape(*shares.shape, *[1] * (latent.z.dim() - 2))
+            ratio = (through_z / coefficients).reshape(
+                *coefficients.shape, *[1] * (latent.z.dim() - 2)
+            )
             latent.z.register_hook(lambda gradient: gradient * ratio)
-        # Of log q's own parameters the surrogate takes `shares`, whatever they ought to have.
-        direct = through_z if self.gradient == "standard" else torch.zeros_like(shares)
+        # In the surrogate the parameters of log q have `coefficients`; this term corrects them.
+        direct = through_z if self.gradient == "standard" else torch.zeros_like(coefficients)
         at_fixed_z = latent.posterior.log_prob(latent.z.detach())
-        surrogate = ((direct - shares) * at_fixed_z - shares * log_weight).sum(0).mean()
+        surrogate = ((direct - coefficients) * at_fixed_z - coefficients * log_weight).sum(0).mean()
         return surrogate - surrogate.detach() - self._bound(known).mean()
 
-    def _shares(self, log_weight: Tensor, groups: int, power: int) -> Tensor:
-        """Each sample's share, (K, B), in a gradient with weights of some power in each group."""
+    def _coefficients(self, log_weight: Tensor, groups: int, power: int) -> Tensor:
+        """Coefficients of the samples, (K, B), with the normalised weights raised to a power."""
         grouped = log_weight.unflatten(0, (groups, -1))  # (M, K/M, B)
         normalised = grouped.softmax(1).flatten(0, 1)
         in_bound = normalised**power * ((1 - self.elbo_weight) / groups)

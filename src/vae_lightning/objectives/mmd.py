@@ -1,4 +1,4 @@
-"""Aggregate posterior and prior compared by samples: InfoVAE, and the Wasserstein autoencoder."""
+"""Maximum mean discrepancy: InfoVAE and the Wasserstein autoencoder."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -21,30 +21,45 @@ Kernel = Literal["inverse_multiquadratic", "rbf"]
 
 
 class MMD(Objective):
-    r"""Distortion, weighted rate, and the maximum mean discrepancy from the prior.
+    r"""Distortion, weighted rate, and the maximum mean discrepancy between q(z) and the prior.
 
     .. math:: \mathcal{L} = \mathbb{E}_{q(z|x)} [-\log p(x|z)] + r\, \mathrm{KL}(q(z|x) \,\|\, p(z))
               + m\, \mathrm{MMD}^2(q(z), p(z))
 
-    where q(z) is the posterior averaged over the images. InfoVAE's alpha and lambda are
-    :math:`r = 1 - \alpha` and :math:`m = \alpha + \lambda - 1`; with r = 0 this is the Wasserstein
-    autoencoder, also for a posterior without noise; with r = 1 and m = 0 the ELBO.
+    where q(z) is the aggregate posterior, the mean over the images. In terms of InfoVAE,
+    :math:`r = 1 - \alpha` and :math:`m = \alpha + \lambda - 1`. With r = 0 this is the Wasserstein
+    autoencoder, for which the posterior may be deterministic; with r = 1 and m = 0 minus the ELBO.
 
     Args:
-        num_samples: K, how many posterior samples estimate the expectations; each is compared with
-            as many samples of the prior as there are images.
+        num_samples: K, number of posterior samples that estimate the expectations; each is compared
+            with as many samples of the prior as there are images.
         rate_weight: r.
         mmd_weight: m, in nats.
-        kernel: see `squared_mmd`.
-        scales: of the kernel: the sum over them is taken.
+        kernel: `inverse_multiquadratic` or `rbf`; see `squared_mmd`.
+        scales: the kernel is summed over these scales.
 
     Raises:
         ValueError: `num_samples` below 1, a weight below 0, no scales or one that is not positive.
 
     References:
         Zhao, Song and Ermon, "InfoVAE: Balancing Learning and Inference in Variational
-        Autoencoders", 2019.
+        Autoencoders", 2019. https://arxiv.org/abs/1706.02262
         Tolstikhin, Bousquet, Gelly and Schölkopf, "Wasserstein Auto-Encoders", 2018.
+        https://arxiv.org/abs/1711.01558
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> from vae_lightning.models.trace import Latent, Trace
+        >>> x = torch.rand(8, 1, 28, 28)
+        >>> posterior = Independent(Normal(torch.zeros(8, 2, requires_grad=True), 1.0), 1)
+        >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> latent = Latent(posterior.rsample((1,)), posterior, prior)
+        >>> trace = Trace(x, [latent], Independent(Normal(torch.zeros(1, 8, 1, 28, 28), 1.0), 3))
+        >>> objective = MMD(1, rate_weight=0.0, mmd_weight=10.0, kernel="rbf", scales=[1.0])
+        >>> loss, parts = objective(trace, step=0)
+        >>> sorted(parts)
+        ['mmd']
     """
 
     def __init__(
@@ -83,7 +98,7 @@ class MMD(Objective):
                 ", or objective.rate_weight=0.5",
             )
         z = latent.z.flatten(2)  # (K, B, D)
-        # A prior of each image's own is drawn from once for each, as the posteriors are.
+        # A prior that differs between images is sampled once for each, like the posteriors.
         count = z.shape[:1] if latent.prior.batch_shape else z.shape[:2]
         drawn = _drawn(latent, Size(count)).flatten(2)
         mmd = squared_mmd(z, drawn, self.kernel, self.scales).mean()
@@ -91,21 +106,21 @@ class MMD(Objective):
 
 
 def _drawn(latent: Latent, count: Size) -> Tensor:
-    """Samples of the prior, in the form in which those of the posterior come."""
+    """Draw samples of the prior, relaxed if those of the posterior are."""
     prior: Distribution = latent.prior
     if prior.has_rsample:
         return prior.rsample(count)
     if isinstance(latent.posterior, CategoricalVariables):
-        # Relaxed in samples that gradients pass through, and one-hot in the others.
+        # Reparameterised samples are relaxed, other samples one-hot.
         raise ValueError(
-            "the maximum mean discrepancy compares relaxed samples, which this prior has none of: "
+            "the maximum mean discrepancy compares relaxed samples, which this prior cannot draw: "
             "choose model/prior=uniform_categorical"
         )
     return prior.sample(count)
 
 
 def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel, scales: Sequence[float]) -> Tensor:
-    r"""Unbiased estimate of the squared maximum mean discrepancy of two laws, from samples.
+    r"""Unbiased estimate of the squared maximum mean discrepancy between two distributions.
 
     .. math:: \frac{1}{n (n-1)} \sum_{i \ne j} k(x_i, x_j) + \frac{1}{n (n-1)} \sum_{i \ne j}
               k(y_i, y_j) - \frac{2}{n^2} \sum_{i, j} k(x_i, y_j)
@@ -115,8 +130,8 @@ def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel, scales: Sequence[float]) -
     .. math:: k(a, b) = \frac{C}{C + \|a - b\|^2} \quad \text{or} \quad e^{-\|a - b\|^2 / C}
 
     for `inverse_multiquadratic` and `rbf`. At s = 1, C is the mean squared distance of two samples
-    of a standard normal. Being unbiased, the estimate falls below zero where the laws agree. A
-    single sample has no pairs, and the estimate is zero.
+    of a standard normal. The estimate can be negative, since it is unbiased. For a single sample it
+    is zero.
 
     Shape:
         x, y (..., n, D); returns (...).
@@ -136,7 +151,7 @@ def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel, scales: Sequence[float]) -
 
 def _similarity(x: Tensor, y: Tensor, kernel: Kernel, scales: Sequence[float]) -> Tensor:
     """The kernel of all pairs, (..., n, n)."""
-    # Not `torch.cdist`, whose root has no gradient at a distance of zero.
+    # Not `torch.cdist`, whose gradient is undefined at distance zero.
     lengths = x.square().sum(-1).unsqueeze(-1) + y.square().sum(-1).unsqueeze(-2)
     squares = (lengths - 2 * x @ y.mT).clamp_min(0)
     widths = [2 * x.shape[-1] * scale for scale in scales]

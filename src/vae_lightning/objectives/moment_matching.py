@@ -1,4 +1,4 @@
-"""The ELBO, and the covariance of the latents held near the identity: DIP-VAE."""
+"""DIP-VAE: the ELBO, and a penalty on the covariance of the latents."""
 
 from typing import Literal
 
@@ -18,24 +18,23 @@ from vae_lightning.utils.checks import at_least
 
 
 class MomentMatching(Objective):
-    r"""Minus the ELBO, and how far a covariance over the images is from the identity.
+    r"""Minus the ELBO, and the distance of a covariance matrix over the images from the identity.
 
     .. math:: \mathcal{L} = -\mathrm{ELBO} + \lambda_o \sum_{i \ne j} \Sigma_{ij}^2
               + \lambda_d \sum_i (\Sigma_{ii} - 1)^2
 
-    where :math:`\Sigma` is the covariance of the posterior means (DIP-VAE-I), or of the aggregate
-    posterior (DIP-VAE-II), which by the law of total variance is that of the means plus the mean of
-    the posterior covariances:
+    where :math:`\Sigma` is the covariance of the posterior means (DIP-VAE-I) or of the aggregate
+    posterior (DIP-VAE-II). The latter follows from the law of total covariance:
 
     .. math:: \mathrm{Cov}_{q(z)}[z] = \mathrm{Cov}_x[\mu(x)]
               + \mathbb{E}_x[\mathrm{Cov}_{q(z|x)}[z]]
 
-    The batch is taken for the whole, so sums over it are divided by B. With both weights at 0 this
-    is the ELBO.
+    Covariances over a batch are divided by B, not B - 1. With both weights at 0 this is minus the
+    ELBO.
 
     Args:
-        num_samples: K, how many posterior samples estimate the ELBO's expectation.
-        covariance_of: whose covariance: the posterior `means`, or the `latents` themselves.
+        num_samples: K, number of posterior samples that estimate the ELBO.
+        covariance_of: `means` for DIP-VAE-I, `latents` for DIP-VAE-II.
         diagonal_weight: lambda_d.
         off_diagonal_weight: lambda_o.
 
@@ -44,7 +43,21 @@ class MomentMatching(Objective):
 
     References:
         Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts
-        from Unlabeled Observations", 2018.
+        from Unlabeled Observations", 2018. https://arxiv.org/abs/1711.00848
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> from vae_lightning.models.trace import Latent, Trace
+        >>> x = torch.rand(8, 1, 28, 28)
+        >>> posterior = Independent(Normal(torch.zeros(8, 2, requires_grad=True), 1.0), 1)
+        >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> latent = Latent(posterior.rsample((1,)), posterior, prior)
+        >>> trace = Trace(x, [latent], Independent(Normal(torch.zeros(1, 8, 1, 28, 28), 1.0), 3))
+        >>> objective = MomentMatching(1, "means", diagonal_weight=100.0, off_diagonal_weight=10.0)
+        >>> loss, parts = objective(trace, step=0)
+        >>> sorted(parts)
+        ['moment_matching']
     """
 
     def __init__(
@@ -92,7 +105,7 @@ def _mean_covariance(posterior: Distribution) -> Tensor:
 
 
 def covariance_over_images(vectors: Tensor) -> Tensor:
-    """The covariance of the dimensions, the rows taken for all there are.
+    """The covariance of the columns, divided by the number of rows.
 
     Shape:
         vectors (B, D); returns (D, D).

@@ -1,4 +1,4 @@
-"""What every objective does."""
+"""The base class of objectives."""
 
 from abc import ABC, abstractmethod
 
@@ -8,15 +8,15 @@ from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Trace
 from vae_lightning.utils.checks import at_least
 
-# The quantities that are logged of every model and objective: nats per image.
+# The quantities that are logged for every model and objective, in nats per image.
 TERMS = ("elbo", "rate", "distortion", "loss")
 
 
 class Objective(nn.Module, ABC):
-    """Makes of a `Trace` the scalar that is minimised.
+    """The loss as a function of a `Trace`.
 
     Args:
-        num_samples: K, how many posterior samples it wants.
+        num_samples: K, number of posterior samples.
 
     Raises:
         ValueError: `num_samples` below 1.
@@ -28,27 +28,27 @@ class Objective(nn.Module, ABC):
         self.num_samples = num_samples
 
     def check_model(self, model: Model) -> None:
-        """Refuse a model of which this has no meaning, where no trace shows that it has none.
+        """Check what a trace does not show: that the objective is defined for a model.
 
         Raises:
-            ValueError: it is such a model; the message says what would do.
+            ValueError: it is not; the message names options that fit.
         """
 
     def samples_at(self, step: int) -> int:
-        """How many posterior samples a step of training takes; validation takes `num_samples`."""
+        """Number of posterior samples in a training step; validation uses `num_samples`."""
         return self.num_samples
 
     def forward(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, in nats per image, and named parts worth logging.
+        """Return the loss in nats per image, and named parts of it to be logged.
 
-        The model's own further losses are added to those of the objective.
+        The auxiliary losses of the model are added to that of the objective.
 
         Shape:
             returns a scalar, and scalars by name.
 
         Raises:
-            ValueError: the objective has no meaning for a model of this kind; the message says for
-                which it has.
+            ValueError: the objective is not defined for this model; the message names options
+                that fit.
         """
         loss, parts = self.loss(trace, step)
         for name, values in trace.auxiliary.items():
@@ -58,4 +58,4 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The same without the model's own further losses."""
+        """Return the same without the auxiliary losses of the model."""

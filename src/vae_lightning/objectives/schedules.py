@@ -1,4 +1,4 @@
-"""Weights that move during training: from a step to a factor between 0 and 1."""
+"""Schedules: a factor between 0 and 1 for each training step."""
 
 from abc import ABC, abstractmethod
 
@@ -6,31 +6,41 @@ from vae_lightning.utils.checks import at_least, fraction
 
 
 class Schedule(ABC):
-    """A factor for each step of training."""
+    """A factor for each training step."""
 
     @abstractmethod
     def at(self, step: int) -> float:
-        """The factor, in [0, 1], at a step, counted from 0."""
+        """The factor at a step, in [0, 1]. Steps are counted from 0."""
 
 
 class Constant(Schedule):
-    """Always 1."""
+    """The factor is always 1.
+
+    Example:
+        >>> Constant().at(7)
+        1.0
+    """
 
     def at(self, step: int) -> float:
         return 1.0
 
 
 class Linear(Schedule):
-    """A rise from 0 to 1 in a straight line, and 1 ever after: a warm-up.
+    """The factor increases linearly from 0 to 1 and then stays at 1: a warm-up.
 
     Args:
-        steps: how many steps the rise takes.
+        steps: number of steps of the increase.
 
     Raises:
         ValueError: `steps` below 1.
 
     References:
         Bowman et al., "Generating Sentences from a Continuous Space", 2016.
+        https://arxiv.org/abs/1511.06349
+
+    Example:
+        >>> [Linear(steps=4).at(step) for step in range(6)]
+        [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
     """
 
     def __init__(self, steps: int) -> None:
@@ -42,14 +52,18 @@ class Linear(Schedule):
 
 
 class Jump(Schedule):
-    """Less than 1 at first, and 1 ever after.
+    """The factor is constant at first and jumps to 1.
 
     Args:
-        steps: how many steps come before the jump.
-        before: the factor until then.
+        steps: number of steps before the jump.
+        before: the factor before the jump.
 
     Raises:
         ValueError: `steps` below 1, or `before` not in [0, 1].
+
+    Example:
+        >>> [Jump(steps=2, before=0.1).at(step) for step in range(4)]
+        [0.1, 0.1, 1.0, 1.0]
     """
 
     def __init__(self, steps: int, before: float) -> None:
@@ -63,18 +77,23 @@ class Jump(Schedule):
 
 
 class Cyclical(Schedule):
-    """Rises from 0 to 1 in a straight line, stays there, and begins anew, over and over.
+    """In each cycle the factor increases linearly from 0 to 1 and then stays at 1.
 
     Args:
-        period: steps of a cycle.
-        rising: fraction of a cycle that the rise takes.
+        period: number of steps of a cycle.
+        rising: fraction of a cycle in which the factor increases.
 
     Raises:
         ValueError: `period` below 1, or `rising` not in [0, 1].
 
     References:
         Fu et al., "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing",
-        2019.
+        2019. https://arxiv.org/abs/1903.10145
+
+    Example:
+        >>> schedule = Cyclical(period=4, rising=0.5)
+        >>> [schedule.at(step) for step in range(6)]
+        [0.0, 0.5, 1.0, 1.0, 0.0, 0.5]
     """
 
     def __init__(self, period: int, rising: float) -> None:

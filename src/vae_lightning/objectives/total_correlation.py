@@ -1,4 +1,4 @@
-"""The ELBO with its rate in three parts, each with a weight: the beta-TCVAE."""
+"""The beta-TCVAE: the rate is split into three parts, each with a weight."""
 
 import math
 
@@ -17,48 +17,62 @@ from vae_lightning.utils.data_dependent import DataDependent, TrainingImages
 
 
 class TotalCorrelation(DataDependent, Objective):
-    r"""Distortion, and the weighted parts of the rate.
+    r"""Distortion, and the three weighted parts of the rate (beta-TCVAE).
 
     .. math:: \mathcal{L} = \mathbb{E}_{q(z|x)} [-\log p(x|z)] + \alpha\, I(x; z)
               + \beta\, \mathrm{KL}\Big(q(z) \,\Big\|\, \prod_j q(z_j)\Big)
               + \gamma \sum_j \mathrm{KL}(q(z_j) \,\|\, p(z_j))
 
     with the aggregate posterior of the N training images, :math:`q(z) = \frac{1}{N} \sum_{i=1}^N
-    q(z|x_i)`. In terms of the samples the three are the means of :math:`\log q(z|x) - \log q(z)`,
-    :math:`\log q(z) - \sum_j \log q(z_j)` and :math:`\sum_j \log q(z_j) - \log p(z)`. Whatever
-    stands for q(z), they add up to the sampled rate, so that all weights at 1 give the ELBO.
+    q(z|x_i)`. The three parts are the means over samples of :math:`\log q(z|x) - \log q(z)`,
+    :math:`\log q(z) - \sum_j \log q(z_j)` and :math:`\sum_j \log q(z_j) - \log p(z)`. For any
+    estimate of q(z) their sum is the sampled rate, so with all weights at 1 this is minus the ELBO.
 
-    A batch of B images stands for the N as follows. Let z be drawn for image n of the batch. The
-    sum over i falls into the term of n itself, which is known, and N - 1 others. The B - 1 other
-    images of the batch are drawn from those N - 1 at random and without return, so their mean
-    density, times N - 1, is an unbiased estimate of the others' sum:
+    q(z) is estimated from a batch of B images. Let z be a sample for image n of the batch. The sum
+    over i consists of the term of n itself, which is known, and N - 1 others. The B - 1 other
+    images of the batch are drawn from those N - 1 without replacement, so their mean density times
+    N - 1 is an unbiased estimate of the sum of the others:
 
     .. math:: q(z) \approx \frac{1}{N}\, q(z|x_n)
               + \frac{N - 1}{N}\, \frac{1}{B - 1} \sum_{m \ne n} q(z|x_m)
 
-    In a matrix with a row for the image that a sample is of, and a column for the image that its
-    density is taken under, this is 1/N on the diagonal and (N - 1) / (N (B - 1)) elsewhere: each
-    row sums to 1, and the estimated mutual information never exceeds log N. The weights are of
-    whole images: they enter the density of z once, not once for each dimension, and the density of
-    each z_j once. The paper gives one of the others a weight of its own; this is the mean over
-    which one that is. The logarithm makes the estimate of each part a biased one. An image that is
-    alone in its batch stands for all, but for the factor 1/N.
+    In a matrix with a row for the image of a sample and a column for the image whose posterior
+    scores it, the weights are 1/N on the diagonal and (N - 1) / (N (B - 1)) elsewhere. Each row
+    sums to 1, and the estimated mutual information is at most log N. The weights belong to images:
+    they enter the density of z once, not once for each dimension, and the density of each z_j once.
+    In the paper's stratified sampling, one of the other images has a different weight; this is the
+    mean over the choice of that image. The logarithm makes the estimate of each part biased. In a
+    batch of one image, q(z) is estimated by the posterior of that image, times 1/N.
 
     Args:
-        num_samples: K, how many posterior samples estimate the expectations.
+        num_samples: K, number of posterior samples that estimate the expectations.
         alpha: weight of the mutual information.
         beta: weight of the total correlation.
         gamma: weight of the dimension-wise KL.
 
     Attributes:
-        num_images: N; before training has started 0, for which the batch stands by itself.
+        num_images: N; 0 before training, when the batch size is used in its place.
 
     Raises:
         ValueError: `num_samples` below 1, or a weight below 0.
 
     References:
         Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational
-        Autoencoders", 2018.
+        Autoencoders", 2018. https://arxiv.org/abs/1802.04942
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> from vae_lightning.models.trace import Latent, Trace
+        >>> x = torch.rand(8, 1, 28, 28)
+        >>> posterior = Independent(Normal(torch.zeros(8, 2, requires_grad=True), 1.0), 1)
+        >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> latent = Latent(posterior.rsample((1,)), posterior, prior)
+        >>> trace = Trace(x, [latent], Independent(Normal(torch.zeros(1, 8, 1, 28, 28), 1.0), 3))
+        >>> objective = TotalCorrelation(1, alpha=1.0, beta=6.0, gamma=1.0)
+        >>> loss, parts = objective(trace, step=0)
+        >>> sorted(parts)
+        ['dimension_wise_kl', 'mutual_information', 'total_correlation']
     """
 
     num_images: Tensor
@@ -70,7 +84,7 @@ class TotalCorrelation(DataDependent, Objective):
         self.alpha = alpha
         self.beta = beta
         self.gamma = gamma
-        # Not an integer: averaged weights average buffers too, and would round it down each time.
+        # Floating point: weight averaging averages buffers too, and would truncate an integer.
         self.register_buffer("num_images", torch.zeros(()))
 
     @torch.no_grad()
@@ -82,7 +96,7 @@ class TotalCorrelation(DataDependent, Objective):
         latent = require_single_layer(trace, "total correlation")
         posterior = require_independent_dimensions(latent.posterior, "posterior")
         require_independent_dimensions(latent.prior, "prior")
-        # A row for the image that a sample is of, a column for the image it is scored under.
+        # A row for the image of a sample, a column for the image whose posterior scores it.
         each = posterior.log_prob(latent.z.unsqueeze(2))  # (K, B, B, D)
         log_weights = self._log_weights(each.shape[1], each)  # (B, B)
         log_aggregate = (each.sum(-1) + log_weights).logsumexp(2)  # (K, B)
@@ -103,7 +117,7 @@ class TotalCorrelation(DataDependent, Objective):
         }
 
     def _log_weights(self, batch_size: int, like: Tensor) -> Tensor:
-        """Logarithms of what each image of a batch stands for, (B, B), in the type of `like`."""
+        """Log-weights of the images of a batch, (B, B), with the dtype of `like`."""
         total = self.num_images.to(like).clamp_min(batch_size)
         others = torch.log((total - 1) / total) - math.log(max(1, batch_size - 1))
         is_own = torch.eye(batch_size, dtype=torch.bool, device=like.device)

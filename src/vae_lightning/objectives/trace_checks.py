@@ -1,4 +1,4 @@
-"""What an objective can ask of a trace; each refusal says what would do instead."""
+"""Checks of a trace for objectives; the messages name options that fit."""
 
 from torch.distributions import Distribution
 
@@ -8,7 +8,7 @@ from vae_lightning.models.trace import Latent, Trace
 
 
 def require_density(trace: Trace) -> None:
-    """Check that the posteriors have densities, without which there is no rate and no bound.
+    """Check that the posteriors have densities, without which there is no bound.
 
     Raises:
         ValueError: one is a point mass.
@@ -16,21 +16,21 @@ def require_density(trace: Trace) -> None:
     if any(isinstance(latent.posterior, PointMass) for latent in trace.latents):
         without = "objective=autoencoder, objective=mmd with objective.rate_weight=0, or another "
         raise ValueError(
-            "a deterministic posterior has no density, so that there is no bound on log p(x): "
+            "a deterministic posterior has no density, so there is no bound on log p(x): "
             f"choose {without if len(trace.latents) == 1 else 'another '}model/posterior"
         )
 
 
 def require_fixed_prior(latent: Latent, purpose: str, instead: str = "") -> None:
-    """Check that the prior has nothing to learn, for an objective that would not teach it.
+    """Check that the prior has no parameters, for an objective that does not train it.
 
     Args:
         latent: the layer.
-        purpose: what would not teach it, as the beginning of a sentence, and the verb.
-        instead: a setting that would teach it.
+        purpose: subject and verb of the message, such as "an autoencoder does not train".
+        instead: another setting for the message to name.
 
     Raises:
-        ValueError: it has.
+        ValueError: the prior is learned.
     """
     if latent.prior.log_prob(latent.z.detach()).requires_grad:
         raise ValueError(
@@ -39,28 +39,28 @@ def require_fixed_prior(latent: Latent, purpose: str, instead: str = "") -> None
 
 
 def require_vectors(latent: Latent, purpose: str) -> None:
-    """Check that latents are vectors, and not the codes of a codebook.
+    """Check that latents are vectors, and not the indices of a codebook.
 
     Args:
         latent: the layer.
-        purpose: what compares them, as the beginning of a sentence.
+        purpose: what needs vectors, as the subject of the message.
 
     Raises:
-        ValueError: they are codes, whose numbers mean nothing.
+        ValueError: the latents are codes.
     """
     if not latent.z.is_floating_point():
         raise ValueError(f"{purpose} needs vectors, not codes: choose model=vae, or objective=elbo")
 
 
 def require_single_layer(trace: Trace, purpose: str) -> Latent:
-    """The one stochastic layer of a model that has no more.
+    """Return the stochastic layer of a model, which must have exactly one.
 
     Args:
         trace: of the model.
-        purpose: what needs it to be one, as the beginning of a sentence.
+        purpose: what needs a single layer, as the subject of the message.
 
     Raises:
-        ValueError: there are several.
+        ValueError: there are several layers.
     """
     if len(trace.latents) != 1:
         raise ValueError(
@@ -70,23 +70,23 @@ def require_single_layer(trace: Trace, purpose: str) -> Latent:
     return trace.latents[0]
 
 
-def require_independent_dimensions(distribution: Distribution, place: str) -> Distribution:
-    """The dimensions' own distributions, where they are independent.
+def require_independent_dimensions(distribution: Distribution, part: str) -> Distribution:
+    """Return the distribution of each latent dimension, which must be independent.
 
     Args:
         distribution: of event shape (D,).
-        place: `posterior` or `prior`, for the message.
+        part: `posterior` or `prior`, for the message.
 
     Shape:
         returns batch shape (*batch, D), event shape ().
 
     Raises:
-        ValueError: they are not independent.
+        ValueError: the dimensions are dependent.
     """
     if (base := independent_dimensions(distribution)) is not None:
         return base
-    usual = {"posterior": "diagonal_normal", "prior": "standard_normal"}[place]
+    usual = {"posterior": "diagonal_normal", "prior": "standard_normal"}[part]
     raise ValueError(
-        f"the objective needs a {place} with independent dimensions: choose "
-        f"model/{place}={usual}, or objective=elbo"
+        f"the objective needs a {part} with independent dimensions: choose "
+        f"model/{part}={usual}, or objective=elbo"
     )

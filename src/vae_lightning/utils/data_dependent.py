@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class TrainingImages(Protocol):
-    """What such parts may ask of the data."""
+    """The data that these parts are initialised from."""
 
     @property
     def num_images(self) -> Mapping[str, int]:
-        """Images in each split: `train`, `val`, `test`."""
+        """Number of images in each split: `train`, `val`, `test`."""
 
     def mean_image(self) -> Tensor:
         """The mean of the training images, (C, H, W), in [0, 1]."""
@@ -28,5 +28,5 @@ class DataDependent(ABC):
     def initialize_from(self, data: TrainingImages) -> None:
         """Initialise from the training images, once, before the first step.
 
-        What is kept belongs in parameters or buffers: a resumed run is not initialised again.
+        Store results in parameters or buffers: a resumed run is not initialised again.
         """

@@ -1,4 +1,4 @@
-"""Random state that a run owns: saved, restored, and set aside for evaluation."""
+"""States of the random number generators: saved, restored, and replaced for evaluation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_random_state(state: dict[str, Tensor]) -> None:
-    """Restore what `random_state` returned; states of devices that are not here are passed over."""
+    """Restore what `random_state` returned, ignoring devices that are not available."""
     torch.set_rng_state(state["cpu"].cpu())
     for name, value in state.items():
         if name != "cpu" and torch.get_device_module(name).is_available():
@@ -24,10 +24,10 @@ def set_random_state(state: dict[str, Tensor]) -> None:
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """Let noise on `device` begin anew from a seed; inside `fixed_noise`, where it is put back.
+    """Seed the generator of `device`. For use inside `fixed_noise`, which restores the state.
 
-    On the CPU it draws what it would after `torch.manual_seed`, which takes half a millisecond: it
-    keeps a note for every accelerator that has not been started yet.
+    On the CPU the result is that of `torch.manual_seed`, which takes half a millisecond longer: it
+    queues a seed for every accelerator that is not initialised yet.
     """
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)
@@ -37,9 +37,9 @@ def reseed(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from `seed` inside, and leave the generators as they were.
+    """Seed the generators inside the context, and restore their states after it.
 
-    So an evaluation or a picture is the same each time, and training goes on as if it had not been.
+    An evaluation or a picture is then the same each time, and training is not affected by it.
     """
     state = random_state(device)
     reseed(seed, device)
@@ -51,9 +51,9 @@ def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def noise_of(generator: torch.Generator | None, device: torch.device) -> Iterator[None]:
-    """Draw inside from what a generator gives, and leave torch's own generators as they were.
+    """Seed torch's generators from another one inside the context, and restore them after it.
 
-    The distributions of torch take no generator. With None they draw from torch's own.
+    The distributions of torch do not accept a generator. None changes nothing.
     """
     if generator is None:
         yield

@@ -1,4 +1,4 @@
-"""Pixels that are on or off."""
+"""Binary pixels."""
 
 import functools
 from collections.abc import Sequence
@@ -12,18 +12,25 @@ from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 
 
 class Bernoulli(Likelihood):
-    r"""Each pixel is on with a probability of its own.
+    r"""Independent Bernoulli pixels, for binary images.
 
     .. math:: \log p(x|z) = \sum_i x_i \log \pi_i(z) + (1 - x_i) \log (1 - \pi_i(z))
 
-    For grey pixels this is minus their cross-entropy: useful as a loss, but not a density of the
-    image, so not comparable with an NLL of binary images.
+    For grey pixels this is minus their cross-entropy, a useful loss. It is not a density of the
+    image, so it is not comparable with the NLL of binary images.
+
+    Example:
+        >>> import torch
+        >>> likelihood = Bernoulli(400, (1, 28, 28), start_at_mean=False)
+        >>> p = likelihood(torch.randn(128, 400))
+        >>> p.log_prob(torch.rand(128, 1, 28, 28)).shape
+        torch.Size([128])
     """
 
     pixel_type = "binary"
 
     def bias_of(self, mean: Tensor) -> Tensor:
-        # A pixel that is always off would ask for a bias without end.
+        # The logit of a pixel that is always off is infinite.
         return torch.logit(mean, eps=1e-3)
 
     def forward(self, features: Tensor) -> Distribution:
@@ -31,10 +38,10 @@ class Bernoulli(Likelihood):
 
 
 class BernoulliImage(Distribution):
-    """An image whose pixels are on independently of each other; its log-probability in few passes.
+    """An image of independent Bernoulli pixels.
 
-    Torch's Bernoulli takes one logarithm for each pixel, which is most of its cost. Here one does
-    for up to `_PRODUCT` pixels, exact but for rounding.
+    `torch.distributions.Bernoulli` takes one logarithm for each pixel, which is most of its cost.
+    Here the logarithm is taken of products of up to 120 sigmoids, exact up to rounding.
 
     Args:
         logits: of the pixels, (..., P).
@@ -74,12 +81,12 @@ class _LogProbability(torch.autograd.Function):
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
         x = x.to(logits.dtype)
-        # The gradient needs this again.
+        # Needed for the gradient as well.
         on = torch.sigmoid(logits) if ctx.needs_input_grad[0] else None
         ctx.save_for_backward(logits, x, on)
         logits, x = torch.broadcast_tensors(logits, x)
-        # log(1 + e^l) = max(l, 0) - log sigmoid(|l|), and sigmoid(|l|) is the likelier of on and
-        # off. One buffer serves for all: touching new memory takes longer than the arithmetic.
+        # log(1 + e^l) = max(l, 0) - log sigmoid(|l|), and sigmoid(|l|) = max(on, 1 - on). The steps
+        # reuse one buffer: allocating memory takes longer than the arithmetic.
         if on is None:
             buffer = logits.abs().sigmoid_()
         else:
@@ -96,7 +103,7 @@ class _LogProbability(torch.autograd.Function):
         for_logits = for_x = None
         gradient = gradient.unsqueeze(-1)
         if ctx.needs_input_grad[0]:
-            if torch.is_grad_enabled():  # of a gradient that will itself be differentiated
+            if torch.is_grad_enabled():  # for second derivatives
                 on = torch.sigmoid(logits)
             for_logits = torch.sub(x, on).mul_(gradient)
         if ctx.needs_input_grad[1]:
@@ -106,8 +113,8 @@ class _LogProbability(torch.autograd.Function):
 
 @functools.cache
 def _factors(pixels: int) -> int:
-    """How many sigmoids of at least one half can be multiplied, dividing the pixels evenly.
+    """The largest divisor of the number of pixels up to 120.
 
-    A product of 120 is still a normal number in single precision.
+    Products of 120 numbers of at least 1/2 do not underflow in float32.
     """
     return max(size for size in range(1, 121) if pixels % size == 0)

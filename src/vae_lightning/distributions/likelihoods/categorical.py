@@ -1,4 +1,4 @@
-"""Grey pixels of 256 values, each with a probability of its own."""
+"""Pixels with 256 grey values and a softmax over them."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,31 +19,39 @@ from vae_lightning.distributions.likelihoods.numerics import (
 )
 from vae_lightning.utils.checks import at_least
 
-# Pixels whose 256 logits are made at once: few enough to stay in a processor's caches, which is
-# three times as fast, and to take little memory where no gradient is asked for.
+# Number of pixels whose 256 logits are computed at once. Blocks that fit into the caches of a CPU
+# are three times as fast, and take little memory when no gradient is needed.
 _BLOCK = 4_096
 
 
 class Categorical(Likelihood):
-    r"""Each pixel has one of 256 grey values, by a softmax.
+    r"""Independent categorical pixels over 256 grey values.
 
     .. math:: \log p(x|z) = \sum_i \log \mathrm{softmax}(W h_i(z) + b)_{255 x_i}
 
-    with a few numbers h for each pixel and channel, of which one layer that all pixels share makes
-    256 logits: a probability of an image of 256 grey values, of any form. Other values in [0, 1]
-    are rounded to the nearest of these.
+    The decoder gives a few features h for each pixel and channel; a linear layer with the same
+    weights for all pixels maps them to 256 logits. The distribution over grey values can have any
+    shape. Pixels between grey values are rounded to the nearest.
 
-    The softmax does not know that grey values have an order. To begin with one, the first of the
-    numbers starts with weights that rise in a straight line from black to white.
+    The softmax ignores the order of grey values. To start with an order, the initial weights of the
+    first feature increase linearly from black to white.
 
     Args:
-        width: how many numbers each pixel and channel takes.
+        width: number of features h of each pixel and channel.
 
     Raises:
         ValueError: `width` below 1.
 
     References:
         van den Oord, Kalchbrenner and Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016.
+        https://arxiv.org/abs/1601.06759
+
+    Example:
+        >>> import torch
+        >>> likelihood = Categorical(400, (1, 28, 28), start_at_mean=False, width=16)
+        >>> p = likelihood(torch.randn(8, 400))
+        >>> p.log_prob(torch.rand(8, 1, 28, 28)).shape
+        torch.Size([8])
     """
 
     pixel_type = "discrete"
@@ -58,22 +66,22 @@ class Categorical(Likelihood):
         at_least("width", width, 1)
         super().__init__(in_features, image_shape, start_at_mean, width)
         self.width = width
-        # No nn.Linear: whatever initialises those would undo the order of the grey values.
+        # Not an nn.Linear: the model's initialisation would overwrite the order of grey values.
         weight = torch.empty(GREY_VALUES, width).uniform_(-1, 1) / math.sqrt(width)
         weight[:, 0] = torch.linspace(-8, 8, GREY_VALUES)
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(GREY_VALUES))
 
     def bias_of(self, mean: Tensor) -> Tensor:
-        # A pixel that is always off would ask for a bias without end.
+        # The bias of a pixel that is always off is infinite.
         mean = mean.clamp(0.01, 0.99)
         others = mean.new_zeros(self.width - 1, len(mean))
 
         def mean_at(first: Tensor) -> Tensor:
             return self._image(torch.cat([first[None], others]).flatten()).mean.flatten()
 
-        # The mean rises with the first number, as its weights do with the grey value. At 7 it is
-        # within 0.01 of white.
+        # The mean increases with the first feature, since its weights increase with the grey value.
+        # At 7 it is within 0.01 of white.
         limit = torch.full_like(mean, 7.0)
         first = bisect(mean_at, mean, -limit, limit)
         return torch.cat([first[None], others]).flatten()
@@ -87,9 +95,9 @@ class Categorical(Likelihood):
 
 
 class _CategoricalImage(Distribution):
-    """An image of independent grey values; their logits are made where they are needed.
+    """An image of independent categorical pixels.
 
-    All at once they would be 256 images for each that is decoded.
+    Logits are computed in blocks: all at once they take the memory of 256 images for each image.
     """
 
     has_rsample = False
@@ -132,14 +140,14 @@ class _CategoricalImage(Distribution):
                 for logits, index in zip(self._logits(), chosen, strict=True)
             ]
             return torch.cat(terms).reshape(shape).sum(-1)
-        # More images than distributions: the softmax once for each distribution.
+        # More images than distributions: compute the softmax once for each distribution.
         logits = torch.cat(list(self._logits())).reshape(*self.pixels.shape[:-1], -1)
         terms_of_all = logits.log_softmax(-1).expand(*shape, -1)
         return terms_of_all.gather(-1, grey.expand(shape).unsqueeze(-1)).squeeze(-1).sum(-1)
 
     def _logits(self) -> Iterator[Tensor]:
-        """Those of all pixels of the batch, in blocks of rows of 256."""
+        """The logits of all pixels of the batch, in blocks of (pixels, 256)."""
         rows = self.pixels.reshape(-1, self.pixels.shape[-1])
-        # An exported graph would keep the number of blocks that it was traced with.
+        # An exported graph has a fixed number of blocks.
         for block in (rows,) if torch.compiler.is_exporting() else rows.split(_BLOCK):
             yield at_least_float32(F.linear(block, self.weight, self.bias))

@@ -1,4 +1,4 @@
-"""Grey pixels under a density that the cross-entropy belongs to."""
+"""Grey pixels with the continuous Bernoulli density."""
 
 import math
 from collections.abc import Sequence
@@ -13,28 +13,35 @@ from vae_lightning.distributions.likelihoods.numerics import at_least_float32, b
 
 
 class ContinuousBernoulli(Likelihood):
-    r"""Each pixel in [0, 1] has an exponential density with a slope of its own.
+    r"""Continuous Bernoulli pixels: an exponential density on [0, 1] for each.
 
     .. math:: \log p(x|z) = \sum_i x_i \log \pi_i(z) + (1 - x_i) \log (1 - \pi_i(z))
               + \log C(\pi_i(z)), \quad
               C(\pi) = \frac{2 \tanh^{-1}(1 - 2 \pi)}{1 - 2 \pi}
 
-    What the cross-entropy of grey pixels lacks to be a density is the constant C. The mean is not
-    the probability that the cross-entropy would show, but less extreme.
+    The constant C normalises the cross-entropy of grey pixels. The mean of a pixel is not
+    :math:`\pi_i` but closer to 1/2.
 
-    The density has no upper limit where a pixel is always 0 or always 1, so that much of a bound
-    can come from the black margin of the images.
+    The density is unbounded for pixels that are always 0 or always 1, so that a large part of the
+    bound can come from the black margin of the images.
 
     References:
         Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
-        variational autoencoders", 2019.
+        variational autoencoders", 2019. https://arxiv.org/abs/1907.06845
+
+    Example:
+        >>> import torch
+        >>> likelihood = ContinuousBernoulli(400, (1, 28, 28), start_at_mean=False)
+        >>> p = likelihood(torch.randn(128, 400))
+        >>> p.log_prob(torch.rand(128, 1, 28, 28)).shape
+        torch.Size([128])
     """
 
     pixel_type = "continuous"
 
     def bias_of(self, mean: Tensor) -> Tensor:
-        # The logit of a small mean is about minus its inverse: a pixel that is always off would
-        # ask for a bias that no learning rate brings back.
+        # The logit of a small mean m is about -1/m: pixels that are always off would have a bias
+        # so far from 0 that training could not change it.
         mean = mean.clamp(0.01, 0.99)
         limit = torch.full_like(mean, 101.0)
         return bisect(_mean, mean, -limit, limit)
@@ -44,12 +51,12 @@ class ContinuousBernoulli(Likelihood):
 
 
 class ContinuousBernoulliImage(Distribution):
-    r"""An image of pixels in [0, 1] that have exponential densities, independently of each other.
+    r"""An image of independent continuous Bernoulli pixels.
 
     .. math:: \log p(x) = \sum_i x_i l_i - A(l_i), \quad A(l) = \log \frac{e^l - 1}{l}
 
-    Torch's own keeps logits within about 16 of zero, where a mean of 0.01 needs 100, and
-    approximates around zero.
+    `torch.distributions.ContinuousBernoulli` clamps logits to about 16, where a mean of 0.01 needs
+    100, and uses an approximation near zero.
 
     Args:
         logits: l, of the pixels, (..., P).
@@ -75,7 +82,7 @@ class ContinuousBernoulliImage(Distribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw images of pixels in [0, 1], (*sample_shape, ..., C, H, W)."""
         logits = self.logits.expand(*sample_shape, *self.logits.shape)
-        # The inverse of the distribution function for a falling density, and its mirror image.
+        # The inverse of the distribution function of a falling density, mirrored for a rising one.
         slope = logits.abs().clamp_min(torch.finfo(logits.dtype).eps)
         falling = torch.log1p(torch.rand_like(slope) * torch.expm1(-slope)) / -slope
         drawn = torch.where(logits > 0, 1 - falling, falling)
@@ -90,7 +97,7 @@ class ContinuousBernoulliImage(Distribution):
 class _LogNormaliser(torch.autograd.Function):
     r"""A(l) = \max(l, 0) + \log \frac{1 - e^{-|l|}}{|l|}, whose derivative is the mean.
 
-    The derivative of what computes it would lose all digits around zero, and be none at zero.
+    Automatic differentiation of this formula is inaccurate near zero, and undefined at zero.
     """
 
     @staticmethod
@@ -105,7 +112,7 @@ class _LogNormaliser(torch.autograd.Function):
         return gradient * _mean(logits)
 
 
-# Of Langevin's function, coth h - 1/h, in odd powers of h: its series converges below pi.
+# Series of the Langevin function, coth h - 1/h, in odd powers of h; it converges for |h| < pi.
 _ORDERS = torch.arange(1, 11, dtype=torch.float64)
 _SERIES: list[float] = (
     -2 * (-1) ** _ORDERS * torch.special.zeta(2 * _ORDERS, 1) / math.pi ** (2 * _ORDERS)
@@ -121,7 +128,7 @@ def _mean(logits: Tensor) -> Tensor:
     series = torch.full_like(near, _SERIES[-1])
     for coefficient in reversed(_SERIES[:-1]):
         series = torch.addcmul(torch.full_like(near, coefficient), series, square)
-    # Away from zero, where the two differ; 1 keeps what is not chosen, and its gradient, finite.
+    # For small h, 1 is substituted, so that the unused branch and its gradient are finite.
     far = torch.where(small, 1.0, half)
     langevin = torch.where(small, series * near, 1 / torch.tanh(far) - 1 / far)
     return 0.5 + 0.5 * langevin

@@ -1,4 +1,4 @@
-"""Grey pixels of 256 values, as intervals of a logistic distribution."""
+"""Pixels with 256 grey values: a discretised logistic distribution."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -21,28 +21,45 @@ from vae_lightning.distributions.likelihoods.numerics import (
 
 
 class DiscretizedLogistic(Likelihood):
-    r"""Each pixel's grey value is a logistic variable, rounded to the nearest of 256.
+    r"""Independent logistic pixels, rounded to 256 grey values.
 
     .. math:: \log p(x|z) = \sum_i \log \left[
               \sigma\Big(\frac{x_i + w/2 - \mu_i(z)}{s}\Big)
               - \sigma\Big(\frac{x_i - w/2 - \mu_i(z)}{s}\Big) \right], \quad w = 1/255
 
-    with the tails added to the intervals of 0 and 1: the probability of an image of 256 grey
-    values. Other values in [0, 1] are rounded to the nearest of these.
+    The intervals of 0 and 1 include the tails. Pixels between grey values are rounded to the
+    nearest.
 
     Args:
-        scale: s is `shared` by all pixels, as one parameter, or each `pixel` has its own, of z.
-        initial_scale: s at the beginning, in units of the image (0 is black, 1 is white).
-        min_log_scale: lower limit of log s. At -8 almost all of the distribution can be one value.
+        scale: `shared`: s is one parameter for all pixels; `pixel`: each has its own, from the
+            decoder.
+        initial_scale: initial s, in units of the image (0 is black, 1 is white).
+        min_log_scale: lower limit of log s. At -8 a single grey value can have almost all of the
+            probability.
 
     Raises:
-        ValueError: the initial scale is not a finite number above its limit.
+        ValueError: the initial scale is not a finite number above its lower limit.
 
     References:
         Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", 2016
-        (shared).
+        (shared scale). https://arxiv.org/abs/1606.04934
         Salimans, Karpathy, Chen and Kingma, "PixelCNN++: Improving the PixelCNN with Discretized
-        Logistic Mixture Likelihood and Other Modifications", 2017 (of each pixel).
+        Logistic Mixture Likelihood and Other Modifications", 2017 (scale of each pixel).
+        https://arxiv.org/abs/1701.05517
+
+    Example:
+        >>> import torch
+        >>> likelihood = DiscretizedLogistic(
+        ...     400,
+        ...     (1, 28, 28),
+        ...     start_at_mean=False,
+        ...     scale="shared",
+        ...     initial_scale=0.1,
+        ...     min_log_scale=-8.0,
+        ... )
+        >>> p = likelihood(torch.randn(128, 400))
+        >>> p.log_prob(torch.rand(128, 1, 28, 28)).shape
+        torch.Size([128])
     """
 
     pixel_type = "discrete"
@@ -65,7 +82,7 @@ class DiscretizedLogistic(Likelihood):
             self.log_scale = nn.Parameter(torch.tensor(self.initial_log_scale))
 
     def bias_of(self, mean: Tensor) -> Tensor:
-        # A pixel that is always off would ask for a location without end.
+        # The location of a pixel that is always off is infinite.
         mean = mean.clamp(1e-3, 1 - 1e-3)
         free = torch.zeros_like(mean)
         log_scale = self._log_scale(free)
@@ -73,7 +90,7 @@ class DiscretizedLogistic(Likelihood):
         def mean_at(location: Tensor) -> Tensor:
             return _DiscretizedLogisticImage(location, log_scale, self.image_shape).mean.flatten()
 
-        # Ten scales beyond an end, what is left of the distribution inside is below 0.001.
+        # At ten scales outside of [0, 1], less than 0.001 of the distribution is inside.
         beyond = 1 + 10 * log_scale.exp()
         bias = bisect(mean_at, mean, -beyond + free, 1 + beyond + free)
         return torch.cat([bias, free]) if self.scale == "pixel" else bias
@@ -93,7 +110,7 @@ class DiscretizedLogistic(Likelihood):
 
 
 class _DiscretizedLogisticImage(Distribution):
-    """An image whose grey values are rounded logistic variables, independent of each other."""
+    """An image of independent, rounded logistic pixels."""
 
     has_rsample = False
     arg_constraints: ClassVar = {}
@@ -107,8 +124,8 @@ class _DiscretizedLogisticImage(Distribution):
     def mean(self) -> Tensor:
         """Mean of each pixel's discrete distribution, (..., C, H, W)."""
         rate = torch.exp(-self.log_scale)
-        # The sum of the probabilities to lie above each border. One at a time: all together would
-        # be 255 images in memory for each that is asked for.
+        # The sum of the probabilities to be above each border, one after the other: all at once
+        # they take the memory of 255 images for each image.
         total = torch.zeros_like(self.location)
         for border in range(1, GREY_VALUES):
             total = total + torch.sigmoid((self.location - (border - 0.5) / 255) * rate)
@@ -128,8 +145,8 @@ class _DiscretizedLogisticImage(Distribution):
         rate = torch.exp(-self.log_scale)
         above = (pixel(grey + 0.5) - self.location) * rate
         below = (pixel(grey - 0.5) - self.location) * rate
-        # A difference of sigmoids would cancel far from the location. It is a product as well:
-        # s(a) - s(b) = s(a) s(-b) (1 - e^(b - a)), of which the tails leave out what is 1.
+        # The difference of sigmoids cancels far from the location, so it is computed as a product:
+        # s(a) - s(b) = s(a) s(-b) (1 - e^(b - a)). At the ends, one sigmoid is all that is left.
         width = (pixel(torch.ones_like(rate)) * rate).clamp_min(torch.finfo(rate.dtype).tiny)
         darkest, brightest = grey == 0, grey == GREY_VALUES - 1
         terms = torch.where(brightest, 0.0, F.logsigmoid(above))

@@ -1,4 +1,4 @@
-"""Pixels of one fixed scale around means of their own: what normal and Laplace have in common."""
+"""The base class of likelihoods with one fixed scale: normal and Laplace."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from vae_lightning.utils.checks import positive
 
 
 class FixedScale(Likelihood):
-    """Each pixel varies around a mean of its own, all with one scale that does not learn.
+    """Each pixel has its own mean; the scale is the same for all and not learned.
 
     Args:
         scale: s, in units of the image (0 is black, 1 is white).
@@ -35,7 +35,7 @@ class FixedScale(Likelihood):
 
     @abstractmethod
     def around(self, mean: Tensor) -> Distribution:
-        """The distribution of each pixel by itself.
+        """The distribution of each single pixel.
 
         Shape:
             (..., C, H, W); returns batch shape (..., C, H, W), event shape ().

@@ -1,4 +1,4 @@
-"""What every likelihood does."""
+"""The base class of likelihoods."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,23 +10,23 @@ from torch import Tensor, nn
 from vae_lightning.distributions.heads import pixel_head
 from vae_lightning.utils.data_dependent import DataDependent, TrainingImages
 
-# What exp(log p(x|z)) is: a probability of images of zeros and ones, which for grey pixels is none;
-# a probability of images of 256 grey values; a density of images in units of [0, 1].
+# What exp(log p(x|z)) is: the probability of a binary image (for grey pixels it is not one); the
+# probability of an image with 256 grey values; the density of an image with pixels in [0, 1].
 PixelType = Literal["binary", "discrete", "continuous"]
 
 
 class Likelihood(DataDependent, nn.Module):
-    """Owns the last linear layer and makes a distribution of what it gives.
+    """The last linear layer of the decoder, and the distribution p(x|z) that it parameterises.
 
     Args:
-        in_features: of the decoder: F, or (F, H, W) where it gives maps.
+        in_features: shape of the decoder's output: F, or (F, H, W) for maps.
         image_shape: (C, H, W).
-        start_at_mean: begin training with the layer's bias at the mean image of the training data,
-            which saves the epochs that finding it takes.
-        numbers: n, how many each pixel and channel takes.
+        start_at_mean: initialise the bias so that training starts at the mean training image.
+        numbers: n, number of parameters of each pixel and channel.
 
     Attributes:
-        pixel_type: what its log-probabilities are of.
+        pixel_type: the images that log-probabilities refer to: `binary`, `discrete` (256 grey
+            values) or `continuous`.
 
     Shape:
         features (..., F) or (..., F, H, W); returns a distribution of batch shape (...) and event
@@ -34,6 +34,7 @@ class Likelihood(DataDependent, nn.Module):
 
     References:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016 (the bias).
+        https://arxiv.org/abs/1509.00519
     """
 
     pixel_type: ClassVar[PixelType]
@@ -58,7 +59,7 @@ class Likelihood(DataDependent, nn.Module):
 
     @abstractmethod
     def bias_of(self, mean: Tensor) -> Tensor:
-        """The bias with which the distribution has a mean, where all features are 0.
+        """The bias for which the distribution has a given mean when all features are 0.
 
         Shape:
             mean (C*H*W,), in [0, 1]; returns (n*C*H*W,).

@@ -1,4 +1,4 @@
-"""Normal pixels of one fixed scale: the squared error."""
+"""Normal pixels with a fixed scale: the squared error."""
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -8,18 +8,25 @@ from vae_lightning.distributions.likelihoods.fixed_scale import FixedScale
 
 
 class Normal(FixedScale):
-    r"""Each pixel is normal around a mean of its own, with one fixed scale.
+    r"""Normal pixels with one fixed standard deviation s.
 
     .. math:: \log p(x|z) = -\sum_i \frac{(x_i - \mu_i(z))^2}{2 s^2} - \log (s \sqrt{2 \pi})
 
-    With the scale s at the square root of 1/2 this is minus the summed squared error, up to a
-    constant: the mean squared error as a reconstruction loss, at the weight it has per pixel.
+    With :math:`s = \sqrt{1/2}` this is minus the squared error summed over pixels, up to a
+    constant.
 
     Args:
         scale: s, standard deviation of a pixel, in units of the image (0 is black, 1 is white).
 
     Raises:
         ValueError: the scale is not a finite number above zero.
+
+    Example:
+        >>> import torch
+        >>> likelihood = Normal(400, (1, 28, 28), start_at_mean=False, scale=0.5)
+        >>> p = likelihood(torch.randn(128, 400))
+        >>> p.log_prob(torch.rand(128, 1, 28, 28)).shape
+        torch.Size([128])
     """
 
     def around(self, mean: Tensor) -> Distribution:

@@ -1,4 +1,4 @@
-"""Normal pixels of one scale that is learned, or that fits the errors best."""
+"""Normal pixels with a learned or an optimal scale (the sigma-VAE)."""
 
 import math
 from collections.abc import Sequence
@@ -14,35 +14,48 @@ from vae_lightning.distributions.likelihoods.numerics import soft_lower_bound, u
 
 
 class NormalLearned(Likelihood):
-    r"""Each pixel is normal around a mean of its own, all with one scale that training finds.
+    r"""Normal pixels with one standard deviation s that is found in training (the sigma-VAE).
 
     .. math:: \log p(x|z) = -\sum_i \frac{(x_i - \mu_i(z))^2}{2 s^2} - \log (s \sqrt{2 \pi})
 
-    The scale weighs the errors against the rate, so that no beta needs to be tuned. It is either
-    `learned`, as a parameter, or `optimal`: in training mode the maximiser of a batch's mean
-    log-likelihood, with each sample of z counting alike,
+    The scale balances distortion and rate, so no beta has to be tuned. With `learned`, s is a
+    parameter. With `optimal`, in training mode, it maximises the mean log-likelihood of the batch:
 
     .. math:: s^2 = \frac{1}{K B P} \sum_{k, b, i} (x_{b i} - \mu_i(z_{k b}))^2,
 
-    the mean over samples, images and pixels. In training that gives no quite proper bound, as the
-    density is fitted to the very images that it scores. In evaluation mode the scale is a running
-    average over training batches, the same whatever is scored: a density, and a proper bound.
-    Processes that train together each take their own batch's.
+    the mean over samples, images and pixels. In training this is not strictly a bound, since the
+    density is fitted to the images that it scores. In evaluation mode, s is a running average over
+    training batches, which gives a density and a bound. With several processes, each uses its own
+    batches.
 
     Args:
         scale: `learned` or `optimal`.
-        initial_scale: the scale at the beginning, in units of the image (0 is black, 1 is white).
-        min_log_scale: lower limit of the logarithm of the scale, without which pixels that never
-            change make the density grow without end.
-        averaging: weight of the latest batch in the running average, of `optimal`.
+        initial_scale: initial s, in units of the image (0 is black, 1 is white).
+        min_log_scale: lower limit of log s, without which the density of constant pixels is
+            unbounded.
+        averaging: weight of the latest batch in the running average, for `optimal`.
 
     Raises:
-        ValueError: the initial scale is not a finite number above its limit, or `averaging` not
-            above 0 and at most 1.
+        ValueError: the initial scale is not a finite number above its lower limit, or `averaging`
+            is not above 0 and at most 1.
 
     References:
         Rybkin, Daniilidis and Levine, "Simple and Effective VAE Training with Calibrated
-        Decoders", 2021.
+        Decoders", 2021. https://arxiv.org/abs/2006.13202
+
+    Example:
+        >>> import torch
+        >>> likelihood = NormalLearned(
+        ...     400,
+        ...     (1, 28, 28),
+        ...     start_at_mean=False,
+        ...     scale="learned",
+        ...     initial_scale=0.3,
+        ...     min_log_scale=-6.0,
+        ...     averaging=0.01,
+        ... )
+        >>> likelihood(torch.randn(128, 400)).stddev.mean()
+        tensor(0.3000, grad_fn=<MeanBackward0>)
     """
 
     pixel_type = "continuous"
@@ -83,24 +96,24 @@ class NormalLearned(Likelihood):
         elif self.training:
             return _FittedNormalImage(mean, self)
         else:
-            scale = self.limited(self.average).sqrt()
+            scale = self.clamped(self.average).sqrt()
         return Independent(TorchNormal(mean, scale, validate_args=False), 3, False)
 
-    def limited(self, variance: Tensor) -> Tensor:
-        """A variance, or the least that is allowed."""
+    def clamped(self, variance: Tensor) -> Tensor:
+        """The variance, clamped to its lower limit."""
         return variance.clamp_min(math.exp(2 * self.min_log_scale))
 
     @torch.no_grad()
     def observe(self, variance: Tensor) -> None:
-        """Take the variance of a batch into the running average, without its gradient."""
+        """Update the running average with the variance of a batch, without its gradient."""
         self.batches += 1
-        # The plain mean of the first batches, so that the initial value is forgotten.
+        # The plain mean of the first batches, so that the initial value has no weight.
         weight = (1 / self.batches).clamp_min(self.averaging)
         self.average.lerp_(variance.to(self.average.dtype), weight)
 
 
 class _FittedNormalImage(Distribution):
-    """The optimal normal image of training: its variance is fitted to whatever is scored."""
+    """A normal image whose variance is fitted to the images that it scores, in training mode."""
 
     has_rsample = False
     arg_constraints: ClassVar = {}
@@ -116,15 +129,15 @@ class _FittedNormalImage(Distribution):
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        scale = self._likelihood.limited(self._likelihood.average).sqrt()
+        scale = self._likelihood.clamped(self._likelihood.average).sqrt()
         mean = self.mean.expand(*sample_shape, *self.mean.shape)
         return mean + scale * torch.randn_like(mean)
 
     def log_prob(self, value: Tensor) -> Tensor:
         squared_error = (value - self.mean).square().mean((-3, -2, -1))  # (K, B)
-        # No gradient through the optimum: the derivative of the mean over samples is zero there.
+        # No gradient through the optimum, where the derivative of the mean is zero.
         optimal = squared_error.detach().mean()
         self._likelihood.observe(optimal)
-        variance = self._likelihood.limited(optimal)
+        variance = self._likelihood.clamped(optimal)
         constant = torch.log(2 * math.pi * variance)
         return -0.5 * self.event_shape.numel() * (squared_error / variance + constant)

@@ -1,4 +1,4 @@
-"""Arithmetic that several likelihoods need."""
+"""Numerical functions of several likelihoods: grey values, bounded scales, bisection."""
 
 import math
 from collections.abc import Callable
@@ -15,54 +15,54 @@ _BRIGHTEST = GREY_VALUES - 1
 
 
 def grey_value(pixels: Tensor) -> Tensor:
-    """The nearest of the values 0, 1, ... 255, for pixels in [0, 1]; of the type of the pixels."""
+    """Round pixels in [0, 1] to the nearest grey value 0, 1, ... 255; the dtype is kept."""
     return (pixels * _BRIGHTEST).round().clamp(0, _BRIGHTEST)
 
 
 def pixel(grey: Tensor) -> Tensor:
-    """The pixels in [0, 1] of values from 0 to 255, as the data serves them."""
+    """Convert grey values from 0 to 255 to pixels in [0, 1]."""
     return grey / _BRIGHTEST
 
 
 def at_least_float32(numbers: Tensor) -> Tensor:
-    """In single precision where they were in half: it cannot tell 256 grey values apart."""
+    """Convert half precision to float32: it cannot represent 256 grey values accurately."""
     half = numbers.dtype in (torch.float16, torch.bfloat16)
     return numbers.float() if half else numbers
 
 
 def soft_lower_bound(log_scale: Tensor, minimum: float) -> Tensor:
-    r"""Above a minimum, smoothly, so that the gradient never vanishes: m + \log(1 + e^{l - m})."""
+    r"""A smooth lower bound m with a gradient everywhere: m + \log(1 + e^{l - m})."""
     return minimum + F.softplus(log_scale - minimum)
 
 
 def unbounded_log_scale(scale: float, minimum: float) -> float:
-    """Of what `soft_lower_bound` makes the logarithm of a scale.
+    """The inverse of `soft_lower_bound` at the logarithm of a scale.
 
     Raises:
-        ValueError: the scale is not a finite number above its limit.
+        ValueError: the scale is not a finite number above its lower limit.
     """
     positive("initial_scale", scale)
-    room = math.log(scale) - minimum
-    if not room > 0:
+    excess = math.log(scale) - minimum
+    if not excess > 0:
         raise ValueError(
             f"initial_scale={scale} is out of range: its logarithm must be above "
             f"min_log_scale={minimum}"
         )
-    return minimum + room + math.log1p(-math.exp(-room))
+    return minimum + excess + math.log1p(-math.exp(-excess))
 
 
 def bisect(
     function: Callable[[Tensor], Tensor], target: Tensor, low: Tensor, high: Tensor
 ) -> Tensor:
-    """Where a rising function has a value, for each element by itself.
+    """Solve f(x) = target by bisection, elementwise.
 
     Args:
-        function: from a tensor to one of the same shape, rising in each element.
-        target: the values that it is to have.
-        low: where each is below its target.
-        high: where each is above.
+        function: f, elementwise and increasing.
+        target: values of f.
+        low: a lower bound of x.
+        high: an upper bound of x.
     """
-    for _ in range(80):  # the interval is then below the last digit of a float64
+    for _ in range(80):  # until the interval is below the precision of float64
         middle = (low + high) / 2
         below = function(middle) < target
         low = torch.where(below, middle, low)

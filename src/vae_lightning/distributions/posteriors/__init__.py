@@ -1,1 +1,1 @@
-"""Posteriors: from the encoder's features to q(z|x), one per file."""
+"""Posteriors: modules from the features of the encoder to q(z|x), one per file."""

@@ -1,4 +1,4 @@
-"""A code instead of a posterior."""
+"""The deterministic posterior of an autoencoder."""
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -8,15 +8,15 @@ from vae_lightning.distributions.posteriors.posterior import Posterior
 
 
 class Deterministic(Posterior):
-    r"""Each image has one code, without noise: the encoder of an autoencoder.
+    r"""A point mass: each image has one code, without noise, as in an autoencoder.
 
     .. math:: z = W h(x) + b
 
-    There is no density, hence no bound on log p(x): objectives that need one refuse it, and no nll
-    is reported. What `PointMass` puts in the place of log q is said there.
+    It has no density, so there is no bound on log p(x): objectives that need one reject it, and no
+    nll is reported. For the value of log q, see `PointMass`.
 
     Args:
-        in_features: F, number of features that the encoder gives.
+        in_features: F, number of features of the encoder.
         latent_dim: D, number of latent dimensions.
 
     Shape:
@@ -24,7 +24,14 @@ class Deterministic(Posterior):
 
     References:
         Ghosh, Sajjadi, Vergari, Black and Schölkopf, "From Variational to Deterministic
-        Autoencoders", 2020.
+        Autoencoders", 2020. https://arxiv.org/abs/1903.12436
+
+    Example:
+        >>> import torch
+        >>> posterior = Deterministic(in_features=400, latent_dim=20)
+        >>> q = posterior(torch.randn(128, 400))
+        >>> bool((q.sample() == q.mean).all())
+        True
     """
 
     space = "euclidean"

@@ -1,4 +1,4 @@
-"""The normal posterior with independent dimensions."""
+"""The normal posterior with a diagonal covariance matrix."""
 
 from typing import Literal
 
@@ -11,23 +11,33 @@ from vae_lightning.distributions.posteriors.posterior import Posterior
 
 
 class DiagonalNormal(Posterior):
-    r"""A normal distribution with independent dimensions.
+    r"""A normal distribution with independent dimensions, the usual posterior of a VAE.
 
     .. math:: q(z|x) = \prod_j \mathcal{N}(z_j \mid \mu_j(x), \sigma_j^2(x))
 
     Args:
-        in_features: F, number of features that the encoder gives.
+        in_features: F, number of features of the encoder.
         latent_dim: D, number of latent dimensions.
-        scale: what of the standard deviation is linear in the features: `log_variance`,
-            `clipped_log_variance` (to between -6 and 2, as Tomczak and Welling do), `log_scale`, or
-            what its `softplus` is taken of.
+        scale: how the standard deviation depends on the output of the linear layer, which is its
+            `log_variance`, its `clipped_log_variance` (to the range from -6 to 2, as in Tomczak and
+            Welling), its `log_scale`, or the argument of a `softplus`.
 
     Shape:
         features (..., F); returns a distribution of batch shape (...) and event shape (D,).
 
     References:
         Kingma and Welling, "Auto-Encoding Variational Bayes", 2014.
-        Tomczak and Welling, "VAE with a VampPrior", 2018.
+        https://arxiv.org/abs/1312.6114
+        Tomczak and Welling, "VAE with a VampPrior", 2018. https://arxiv.org/abs/1705.07120
+
+    Example:
+        >>> import torch
+        >>> posterior = DiagonalNormal(in_features=400, latent_dim=20, scale="log_variance")
+        >>> q = posterior(torch.randn(128, 400))
+        >>> q.batch_shape, q.event_shape
+        (torch.Size([128]), torch.Size([20]))
+        >>> q.rsample((5,)).shape
+        torch.Size([5, 128, 20])
     """
 
     space = "euclidean"

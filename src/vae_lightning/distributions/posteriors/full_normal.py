@@ -1,4 +1,4 @@
-"""The normal posterior with dependent dimensions."""
+"""The normal posterior with a full covariance matrix."""
 
 import math
 
@@ -34,19 +34,25 @@ class FullNormal(Posterior):
     .. math:: q(z|x) = \mathcal{N}(z \mid \mu(x), L(x) L(x)^\top), \quad
         L = \mathrm{diag}(\sigma) \, (I + \Lambda / \sqrt{D})
 
-    with a strictly lower triangular matrix. The root keeps the covariance of an untrained head
-    small in any number of dimensions.
+    with a strictly lower triangular matrix :math:`\Lambda`. The factor :math:`1 / \sqrt{D}` keeps
+    the covariances of an untrained model small for any D.
 
     Args:
-        in_features: F, number of features that the encoder gives.
-        latent_dim: D, number of latent dimensions; the head has D(D-1)/2 + 2D outputs.
+        in_features: F, number of features of the encoder.
+        latent_dim: D, number of latent dimensions; the layer has D(D-1)/2 + 2D outputs.
 
     Shape:
         features (..., F); returns a distribution of batch shape (...) and event shape (D,).
 
     References:
         Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", 2016
-        (section 3.2 and appendix: a linear autoregressive step).
+        (section 3.2 and appendix: a linear autoregressive step). https://arxiv.org/abs/1606.04934
+
+    Example:
+        >>> import torch
+        >>> posterior = FullNormal(in_features=400, latent_dim=20)
+        >>> posterior(torch.randn(128, 400)).covariance_matrix.shape
+        torch.Size([128, 20, 20])
     """
 
     space = "euclidean"

@@ -1,4 +1,4 @@
-"""What every posterior does."""
+"""The base class of posteriors."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -10,10 +10,10 @@ from vae_lightning.distributions.spaces import Space
 
 
 class Posterior(nn.Module, ABC):
-    """Owns the encoder's last linear layer and makes q(z|x) of what it gives.
+    """The last linear layer of the encoder, and the distribution q(z|x) that it parameterises.
 
     Attributes:
-        space: where its samples live.
+        space: the space of the samples.
 
     Shape:
         features (..., F); returns a distribution of batch shape (...) and event shape (D,).
@@ -23,14 +23,14 @@ class Posterior(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
-        """Infer q(z|x)."""
+        """Return q(z|x)."""
 
     def check_scored(self, purpose: str) -> None:
-        """Check that samples can be scored, which a rate without a closed form needs.
+        """Check that log-densities of samples are accurate, as a sampled rate requires.
 
         Args:
-            purpose: what scores them, as the beginning of a sentence.
+            purpose: what needs the log-densities, as the subject of the message.
 
         Raises:
-            ValueError: numbers are too coarse for the densities that training asks for.
+            ValueError: float32 is too coarse for them.
         """

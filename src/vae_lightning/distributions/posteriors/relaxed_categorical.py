@@ -1,4 +1,4 @@
-"""The posterior of categorical variables, relaxed in training."""
+"""The posterior of categorical latents, relaxed in training."""
 
 import torch
 from torch import Tensor, nn
@@ -8,37 +8,47 @@ from vae_lightning.distributions.categorical import CategoricalVariables, variab
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.utils.checks import positive
 
-# Below it, weights that float32 cannot hold are drawn often, and their logarithms are wrong.
-_LEAST_SCORED = 0.5
+# At lower temperatures, weights often underflow in float32, and their logarithms are wrong.
+_MIN_SCORED = 0.5
 
 
 class RelaxedCategorical(Posterior):
-    r"""Independent categorical variables, whose logits are linear in the features.
+    r"""Independent categorical variables with logits that are linear in the features.
 
     .. math:: q(z|x) = \prod_v \mathrm{Cat}(z_v \mid \pi_v(x))
 
-    In training, samples are relaxed to the inside of the simplex, so that they have a gradient, and
+    In training, samples are relaxed (Gumbel-softmax), so that they have a gradient, and
     log-densities are those of the concrete distribution. In evaluation, samples are one-hot and
-    log-probabilities exact, so that the bounds are those of the discrete model.
+    log-probabilities are exact, so bounds are those of the discrete model.
 
     Args:
-        in_features: F, number of features that the encoder gives.
-        latent_dim: D, all categories of all variables.
-        categories: C, of each variable; there are D / C variables.
-        temperature: of the relaxed samples: the lower, the nearer they are to one-hot vectors, and
-            the larger the variance of their gradients.
+        in_features: F, number of features of the encoder.
+        latent_dim: D, number of categories of all variables together.
+        categories: C, number of categories of each variable; there are D / C variables.
+        temperature: of the relaxed samples. At a lower temperature they are closer to one-hot
+            vectors, and their gradients have a larger variance.
 
     Shape:
         features (..., F); returns a distribution of batch shape (...) and event shape (D,).
 
     Raises:
-        ValueError: fewer than 2 categories, a `latent_dim` that they do not divide, or a
-            temperature that is not a finite number above 0.
+        ValueError: `categories` is below 2 or does not divide `latent_dim`, or the temperature is
+            not a finite number above 0.
 
     References:
         Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax", 2017.
+        https://arxiv.org/abs/1611.01144
         Maddison, Mnih and Teh, "The Concrete Distribution: A Continuous Relaxation of Discrete
-        Random Variables", 2017.
+        Random Variables", 2017. https://arxiv.org/abs/1611.00712
+
+    Example:
+        >>> import torch
+        >>> posterior = RelaxedCategorical(400, latent_dim=20, categories=10, temperature=0.67)
+        >>> q = posterior(torch.randn(128, 400))  # two variables
+        >>> q.rsample().shape
+        torch.Size([128, 20])
+        >>> posterior.eval()(torch.randn(1, 400)).sample().sum()
+        tensor(2.)
     """
 
     space = "simplex"
@@ -53,15 +63,15 @@ class RelaxedCategorical(Posterior):
         self.head = nn.Linear(in_features, latent_dim)
 
     def check_scored(self, purpose: str) -> None:
-        if self.temperature < _LEAST_SCORED:
+        if self.temperature < _MIN_SCORED:
             raise ValueError(
                 f"{purpose} cannot score samples of temperature={self.temperature}, whose weights "
-                f"are too small for float32: choose model.posterior.temperature={_LEAST_SCORED} or "
+                f"are too small for float32: choose model.posterior.temperature={_MIN_SCORED} or "
                 "more, or objective=elbo with model/prior=uniform_categorical"
             )
 
     def forward(self, features: Tensor) -> Distribution:
         logits = self.head(features).unflatten(-1, self.shape)  # (..., V, C)
         if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()  # of half precision, small weights would be none
+            logits = logits.float()  # small weights underflow in half precision
         return CategoricalVariables(logits, self.temperature if self.training else 0.0)

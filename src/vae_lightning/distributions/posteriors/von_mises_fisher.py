@@ -1,4 +1,4 @@
-"""The posterior on the sphere."""
+"""The von Mises-Fisher distribution as the posterior."""
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +11,16 @@ from vae_lightning.utils.checks import at_least
 
 
 class VonMisesFisherPosterior(Posterior):
-    r"""Unit vectors around a mean direction.
+    r"""A von Mises-Fisher distribution: unit vectors around a mean direction.
 
     .. math:: q(z|x) \propto \exp(\kappa(x)\, \mu(x)^\top z), \quad \|z\| = \|\mu(x)\| = 1
 
-    The direction is linear in the features and then scaled to length 1; the concentration is 1 more
-    than the softplus of what is linear in them.
+    The direction is a linear function of the features, normalised to length 1. The concentration is
+    1 plus the softplus of a linear function of the features.
 
     Args:
-        in_features: F, number of features that the encoder gives.
-        latent_dim: D, dimensions of the space that the sphere is in; the sphere has one less.
+        in_features: F, number of features of the encoder.
+        latent_dim: D, dimension of the surrounding space; the sphere has D - 1.
 
     Shape:
         features (..., F); returns a distribution of batch shape (...) and event shape (D,).
@@ -30,7 +30,14 @@ class VonMisesFisherPosterior(Posterior):
 
     References:
         Davidson, Falorsi, De Cao, Kipf and Tomczak, "Hyperspherical Variational Auto-Encoders",
-        2018.
+        2018. https://arxiv.org/abs/1804.00891
+
+    Example:
+        >>> import torch
+        >>> posterior = VonMisesFisherPosterior(in_features=400, latent_dim=10)
+        >>> z = posterior(torch.randn(128, 400)).rsample()
+        >>> torch.allclose(z.norm(dim=-1), torch.ones(128))
+        True
     """
 
     space = "sphere"
@@ -43,7 +50,7 @@ class VonMisesFisherPosterior(Posterior):
     def forward(self, features: Tensor) -> Distribution:
         free = self.head(features)
         if free.dtype in (torch.float16, torch.bfloat16):
-            free = free.float()  # half precision is too rough for angles
+            free = free.float()  # half precision is too coarse for angles
         return VonMisesFisher(
             direction=F.normalize(free[..., :-1], dim=-1),
             concentration=1 + F.softplus(free[..., -1]),

@@ -1,1 +1,1 @@
-"""Priors: p(z), what the latent variables are before an image is seen, one per file."""
+"""Priors: modules that return p(z), one per file."""

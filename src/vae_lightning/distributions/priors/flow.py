@@ -1,4 +1,4 @@
-"""A normalizing flow as the prior."""
+"""The neural spline flow as the prior."""
 
 from collections.abc import Sequence
 
@@ -12,20 +12,20 @@ from vae_lightning.utils.checks import all_at_least, at_least
 
 
 class FlowPrior(Prior):
-    r"""Standard normal noise, pushed through monotonic splines that are learned.
+    r"""Neural spline flow: standard normal noise, transformed by learned monotonic splines.
 
     .. math:: \log p(z) = \log \mathcal{N}(f(z) \mid 0, I)
               + \log \Big| \det \frac{\partial f(z)}{\partial z} \Big|
 
-    Each step of f maps each dimension by a spline whose shape depends on the dimensions before it,
-    in an order that turns round from step to step. A density takes one pass, a sample D passes for
-    each step. At the start f is nearly the identity.
+    Each step of f maps each dimension by a spline whose parameters depend on the dimensions before
+    it; the order of the dimensions is reversed in each step. A density takes one pass, a sample D
+    passes for each step. Before training, f is close to the identity.
 
     Args:
         latent_dim: D, number of latent dimensions.
-        transforms: steps of f.
-        hidden: width of each hidden layer of a step's network.
-        bins: pieces of a spline, between -5 and 5; outside of that it is the identity.
+        transforms: number of steps of f.
+        hidden: width of each hidden layer of the network of a step.
+        bins: number of pieces of a spline, on [-5, 5]; outside it is the identity.
 
     Shape:
         returns a distribution of batch shape () and event shape (D,).
@@ -35,8 +35,16 @@ class FlowPrior(Prior):
         ImportError: zuko is not installed.
 
     References:
-        Durkan et al., "Neural Spline Flows", 2019.
+        Durkan et al., "Neural Spline Flows", 2019. https://arxiv.org/abs/1906.04032
         Chen et al., "Variational Lossy Autoencoder", 2017 (a flow as the prior).
+        https://arxiv.org/abs/1611.02731
+
+    Example:
+        >>> import torch
+        >>> prior = FlowPrior(latent_dim=20, transforms=3, hidden=[64, 64], bins=8)
+        >>> p = prior(encode=None)  # the encoder is not used
+        >>> p.log_prob(torch.randn(128, 20)).shape
+        torch.Size([128])
     """
 
     space = "euclidean"

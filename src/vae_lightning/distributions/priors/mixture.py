@@ -1,4 +1,4 @@
-"""A mixture of normals as the prior."""
+"""The mixture of normals as the prior."""
 
 import torch
 from torch import nn
@@ -10,15 +10,15 @@ from vae_lightning.utils.checks import at_least
 
 
 class Mixture(Prior):
-    r"""Normals with independent dimensions; their weights, means and scales are learned.
+    r"""A mixture of diagonal normals with learned weights, means and scales.
 
     .. math:: p(z) = \sum_{c=1}^C \pi_c \prod_j \mathcal{N}(z_j \mid \mu_{cj}, \sigma_{cj}^2)
 
     Args:
         latent_dim: D, number of latent dimensions.
-        num_components: C, how many normals.
-        spread: standard deviation of the means at the start, where each scale is 1 and the weights
-            are equal. Components that start in the same place would stay there together.
+        num_components: C, number of normals.
+        spread: standard deviation of the initial means; all initial scales are 1 and all weights
+            equal. With `spread=0` the components are identical, and training cannot separate them.
 
     Shape:
         returns a distribution of batch shape () and event shape (D,).
@@ -28,7 +28,14 @@ class Mixture(Prior):
 
     References:
         Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational
-        Autoencoders", 2016.
+        Autoencoders", 2016. https://arxiv.org/abs/1611.02648
+
+    Example:
+        >>> import torch
+        >>> prior = Mixture(latent_dim=20, num_components=50, spread=1.0)
+        >>> p = prior(encode=None)  # the encoder is not used
+        >>> p.log_prob(torch.randn(128, 20)).shape
+        torch.Size([128])
     """
 
     space = "euclidean"

@@ -1,4 +1,4 @@
-"""What every prior does."""
+"""The base class of priors."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,10 +13,10 @@ Encode = Callable[[Tensor], Distribution]
 
 
 class Prior(nn.Module, ABC):
-    """Makes p(z).
+    """The distribution p(z), with parameters that may be learned.
 
     Attributes:
-        space: where its samples live; None for a prior made of posteriors, which is where they are.
+        space: the space of the samples; None for a mixture of posteriors, which has their space.
 
     Shape:
         returns a distribution of batch shape () and event shape (D,).
@@ -26,4 +26,4 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, encode: Encode) -> Distribution:
-        """Return p(z). `encode`, the model's own, is for priors that are made of posteriors."""
+        """Return p(z). `encode`, of the model, is for priors that are mixtures of posteriors."""

@@ -1,4 +1,4 @@
-"""The uniform prior of categorical variables."""
+"""The uniform prior of categorical latents."""
 
 import torch
 from torch import Tensor
@@ -10,30 +10,36 @@ from vae_lightning.utils.checks import positive
 
 
 class UniformCategorical(Prior):
-    r"""Independent categorical variables, all categories as likely.
+    r"""Independent categorical variables with equal probabilities.
 
     .. math:: p(z) = \prod_v \mathrm{Cat}(z_v \mid 1/C, \dots, 1/C)
 
-    In training it scores relaxed vectors, by the concrete density, and in evaluation one-hot ones.
-    What it draws to make pictures of is one-hot in both.
+    In training, `log_prob` is the concrete density of relaxed vectors, in evaluation the
+    log-probability of one-hot vectors. `sample` returns one-hot vectors in both modes.
 
     Args:
-        latent_dim: D, all categories of all variables.
-        categories: C, of each variable, as the posterior has them.
-        temperature: of the concrete density. Any gives a bound in training; that of the posterior
-            leaves nothing to pay for where the posterior is uniform as well.
+        latent_dim: D, number of categories of all variables together.
+        categories: C, number of categories of each variable, as in the posterior.
+        temperature: of the concrete density. Any temperature gives a bound in training; with that
+            of the posterior, the sampled rate of a uniform posterior is zero.
 
     Shape:
         returns a distribution of batch shape () and event shape (D,).
 
     Raises:
-        ValueError: fewer than 2 categories, a `latent_dim` that they do not divide, or a
-            temperature that is not a finite number above 0.
+        ValueError: `categories` is below 2 or does not divide `latent_dim`, or the temperature is
+            not a finite number above 0.
 
     References:
         Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax", 2017.
+        https://arxiv.org/abs/1611.01144
         Maddison, Mnih and Teh, "The Concrete Distribution: A Continuous Relaxation of Discrete
-        Random Variables", 2017.
+        Random Variables", 2017. https://arxiv.org/abs/1611.00712
+
+    Example:
+        >>> prior = UniformCategorical(latent_dim=20, categories=10, temperature=0.67)
+        >>> prior(encode=None).sample().sum()  # two variables; the encoder is not used
+        tensor(2.)
     """
 
     space = "simplex"

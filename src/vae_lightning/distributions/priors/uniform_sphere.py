@@ -1,4 +1,4 @@
-"""The uniform prior on the sphere."""
+"""The uniform distribution on the sphere as the prior."""
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ class UniformSphere(Prior):
     .. math:: p(z) = \frac{\Gamma(D / 2)}{2 \pi^{D / 2}}, \quad \|z\| = 1
 
     Args:
-        latent_dim: D, dimensions of the space that the sphere is in.
+        latent_dim: D, dimension of the surrounding space.
 
     Shape:
         returns a distribution of batch shape () and event shape (D,).
@@ -25,7 +25,14 @@ class UniformSphere(Prior):
 
     References:
         Davidson, Falorsi, De Cao, Kipf and Tomczak, "Hyperspherical Variational Auto-Encoders",
-        2018.
+        2018. https://arxiv.org/abs/1804.00891
+
+    Example:
+        >>> import torch
+        >>> prior = UniformSphere(latent_dim=10)
+        >>> z = prior(encode=None).sample((128,))  # the encoder is not used
+        >>> torch.allclose(z.norm(dim=-1), torch.ones(128))
+        True
     """
 
     space = "sphere"

@@ -1,1 +1,1 @@
-"""Distributions on the unit sphere, and the Bessel functions they need."""
+"""Distributions on the unit sphere, and the Bessel functions that they need."""

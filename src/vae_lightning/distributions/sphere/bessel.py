@@ -1,4 +1,4 @@
-"""Modified Bessel functions of the first kind, of any order, with derivatives."""
+"""Modified Bessel functions of the first kind, for any order, with derivatives."""
 
 import functools
 import math
@@ -9,25 +9,25 @@ from numpy.polynomial import Polynomial
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# From this order on, this many terms of the expansion leave a relative error below 1e-8 for any
-# argument. Lower orders are reached from there, one at a time.
+# From this order on, this number of terms of the expansion has a relative error below 1e-8 for any
+# argument. Lower orders follow from it by the recurrence.
 _HIGH_ORDER = 16
 _TERMS = 5
 
 
 def bessel(order: float, x: Tensor) -> tuple[Tensor, Tensor]:
-    r"""A Bessel function's logarithm, scaled so that it neither vanishes nor overflows, and ratio.
+    r"""The logarithm of a Bessel function, scaled against under- and overflow, and a ratio.
 
     .. math:: h_v(x) = \log \frac{\Gamma(v + 1)\, I_v(x)}{(x / 2)^v} - x, \quad
               r_v(x) = \frac{I_{v+1}(x)}{I_v(x)}, \quad h_v'(x) = r_v(x) - 1
 
-    At x = 0 both are 0. For a high order they come from the expansion that holds uniformly in x,
-    and from there downwards by the recurrence of the ratio, in which no terms cancel:
+    At x = 0 both are 0. High orders are computed by the uniform asymptotic expansion, lower orders
+    from these by the recurrence of the ratio, which is free of cancellation:
 
     .. math:: r_{v-1} = \frac{x}{2 v + x r_v}, \quad
               h_{v-1} = h_v + \log \Big( 1 + \frac{x r_v}{2 v} \Big)
 
-    Both are differentiable once; torch's own i0e and i1e are of two orders only.
+    Both are differentiable once. `torch.special.i0e` and `i1e` are limited to two orders.
 
     Args:
         order: v, at least 0.
@@ -53,8 +53,8 @@ class _Bessel(torch.autograd.Function):
             twice = 2 * (high - step)
             below = twice + x * ratio
             log_scaled = log_scaled + torch.log(below / twice)
-            # Of the quotient above; the formula of the ratio's derivative by the ratio itself
-            # would be a small difference of large numbers.
+            # The derivative of the quotient above. The usual formula for the derivative, in terms
+            # of the ratio, is a small difference of large numbers.
             slope = (twice - x.square() * slope) / below.square()
             ratio = x / below
         ctx.save_for_backward(ratio, slope)
@@ -68,7 +68,7 @@ class _Bessel(torch.autograd.Function):
 
 
 def _expansion(order: float, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The scaled logarithm, the ratio and its derivative, for a high order."""
+    """The scaled logarithm, the ratio and the derivative of the ratio, for a high order."""
     z = x / order
     t = torch.hypot(z, torch.ones_like(z))
     p = 1 / t
@@ -82,11 +82,11 @@ def _expansion(order: float, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @functools.cache
 def _polynomials(order: float) -> tuple[tuple[float, ...], ...]:
-    r"""Coefficients in p of the expansion's correction S, of its ratio's factor, and its slope's.
+    r"""Coefficients in p of the correction S, of the factor of the ratio, and of its derivative.
 
     .. math:: I_v(v z) = \frac{e^{v \eta + S}}{\sqrt{2 \pi v t}}, \quad t = \sqrt{1 + z^2} = 1 / p
 
-    Bessel's equation gives S' term by term in powers of 1 / v.
+    S' follows term by term, in powers of 1 / v, from Bessel's equation.
     """
     p = Polynomial([0, 1])
     weight = (p**2 - p**4) / 2
@@ -96,7 +96,7 @@ def _polynomials(order: float) -> tuple[tuple[float, ...], ...]:
         inner = sum(products, terms[-1].deriv())
         terms.append((p - 2 * p**3) * terms[-1] + weight * inner)
     slope = sum((term / order**k for k, term in enumerate(terms, 1)), Polynomial([0]))
-    # 0 where p = 1, as the scaled logarithm is.
+    # 0 at p = 1, as is the scaled logarithm.
     correction = slope.integ(lbnd=1)
     factor = -(p**2 / 2 + p**3 * slope) / order
     return tuple(tuple(row.coef.tolist()) for row in (correction, factor, factor.deriv()))

@@ -11,10 +11,10 @@ from vae_lightning.distributions.sphere.von_mises_fisher import VonMisesFisher, 
 
 
 class HypersphericalUniform(Distribution):
-    """Unit vectors of any direction, all as likely.
+    """The uniform distribution on the unit sphere.
 
     Args:
-        mean: zeros, on the device and in the precision of the vectors.
+        mean: zeros, with the device and dtype of the samples.
 
     Shape:
         mean (..., D), D at least 2; batch shape (...), event shape (D,).
@@ -29,16 +29,16 @@ class HypersphericalUniform(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean vector, in the centre of the sphere, (..., D)."""
+        """The mean vector, the centre of the sphere, (..., D)."""
         return self._mean
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density by area, the same everywhere, (...) for unit vectors (..., D)."""
+        """Log-density with respect to area, a constant: (...) for unit vectors (..., D)."""
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         return value.new_full(shape, -log_area(self.event_shape[0]))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw unit vectors, (*sample_shape, ..., D); there is nothing that they depend on."""
+        """Draw unit vectors, (*sample_shape, ..., D)."""
         mean = self._mean
         shape = Size(sample_shape) + mean.shape
         return F.normalize(torch.randn(shape, dtype=mean.dtype, device=mean.device), dim=-1)

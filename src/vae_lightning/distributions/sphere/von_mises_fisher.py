@@ -1,4 +1,4 @@
-"""The von Mises-Fisher distribution: on the sphere what the normal distribution is on the plane."""
+"""The von Mises-Fisher distribution, the analogue on the sphere of the normal distribution."""
 
 import functools
 import math
@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from vae_lightning.distributions.sphere.bessel import bessel
 
-# Of the integral for the angle's gradient: nodes, and how many widths of the density it reaches.
+# Quadrature for the gradient of the angle: number of nodes, and range in widths of the density.
 _NODES = 32
-_REACH = 8.0
+_RANGE = 8.0
 
 
 class VonMisesFisher(Distribution):
-    r"""Unit vectors around a mean direction.
+    r"""The von Mises-Fisher distribution: unit vectors around a mean direction.
 
     .. math:: q(z) = \frac{\exp(\kappa \mu^\top z)}{S_D \, c_D(\kappa)}, \quad
         c_D(\kappa) = \frac{\Gamma(v + 1) \, I_v(\kappa)}{(\kappa / 2)^v}, \quad v = D / 2 - 1
@@ -28,10 +28,10 @@ class VonMisesFisher(Distribution):
 
     .. math:: S_D = \frac{2 \pi^{D / 2}}{\Gamma(D / 2)}
 
-    At a concentration of 0 it is uniform. Samples are reparameterised: their gradient by the
-    direction turns them with it, and their gradient by the concentration is that of their angle
-    to the direction, by implicit differentiation of the angle's distribution function. The
-    rejections on the way to a sample have no part in it, so it is unbiased.
+    At concentration 0 it is uniform. Samples are reparameterised: a sample rotates with the
+    direction, and the derivative of its angle to the direction with respect to the concentration
+    follows by implicit differentiation of the distribution function. This gradient is unbiased, and
+    independent of the rejection sampler.
 
     Args:
         direction: mu, of length 1.
@@ -43,8 +43,9 @@ class VonMisesFisher(Distribution):
     References:
         Mardia and Jupp, "Directional Statistics", 2000.
         Davidson, Falorsi, De Cao, Kipf and Tomczak, "Hyperspherical Variational Auto-Encoders",
-        2018.
+        2018. https://arxiv.org/abs/1804.00891
         Figurnov, Mohamed and Mnih, "Implicit Reparameterization Gradients", 2018.
+        https://arxiv.org/abs/1805.08498
     """
 
     has_rsample = True
@@ -64,16 +65,16 @@ class VonMisesFisher(Distribution):
 
     @property
     def resultant_length(self) -> Tensor:
-        """A(kappa): how long the mean vector is, (...), in [0, 1]; the derivative of log c."""
+        """A(kappa), the length of the mean vector and derivative of log c: (...), in [0, 1]."""
         return self._bessel[1]
 
     @property
     def mean(self) -> Tensor:
-        """The mean vector, A(kappa) mu, (..., D); it lies within the sphere."""
+        """The mean vector, A(kappa) mu, (..., D); it is inside the sphere."""
         return self.resultant_length.unsqueeze(-1) * self.direction
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density by area of unit vectors (..., D), broadcast against the batch."""
+        """Log-density with respect to area, of unit vectors (..., D), for each of the batch."""
         cosine = (self.direction * value).sum(-1)
         scaled = self._bessel[0] + log_area(self.dimensions)
         return self.concentration * (cosine - 1) - scaled
@@ -95,15 +96,15 @@ class VonMisesFisher(Distribution):
             noise = torch.randn(
                 *shape, self.dimensions, dtype=angle.dtype, device=self.direction.device
             )
-            aside = F.normalize(noise - _along(noise, self.direction), dim=-1)
+            orthogonal = F.normalize(noise - _along(noise, self.direction), dim=-1)
         angle = _Angle.apply(angle, self.concentration, self.dimensions).unsqueeze(-1)
-        # This changes nothing but the gradient: when the direction turns, the sample turns with it.
-        aside = aside - _along(aside, self.direction)
-        return torch.cos(angle) * self.direction + torch.sin(angle) * aside
+        # This changes the gradient only: when the direction turns, the sample turns with it.
+        orthogonal = orthogonal - _along(orthogonal, self.direction)
+        return torch.cos(angle) * self.direction + torch.sin(angle) * orthogonal
 
 
 def log_area(dimensions: int) -> float:
-    """The logarithm of the area of the unit sphere in a space of so many dimensions."""
+    """The logarithm of the area of the unit sphere in a space with this number of dimensions."""
     half = dimensions / 2
     return math.log(2) + half * math.log(math.pi) - math.lgamma(half)
 
@@ -115,13 +116,13 @@ def _along(vectors: Tensor, direction: Tensor) -> Tensor:
 def _draw_angles(concentration: Tensor, dimensions: int, count: int) -> Tensor:
     r"""Draw angles to the mean direction: (...) gives (..., count).
 
-    By rejection, in one go. The proposals are uniform on the sphere and then drawn together,
+    By rejection sampling, without a loop. Proposals are uniform on the sphere, and then contracted:
 
     .. math:: \tan(\theta / 2) = \sqrt{b} \, \tan(\theta_0 / 2)
 
-    with Ulrich's b. At least 65 of 100 are accepted on average, whatever the concentration and the
-    dimensions are, so that of so many proposals fewer than `count` are with a probability below
-    1e-12; the last one would then stand in.
+    with b as in Ulrich. The acceptance rate is at least 65 % for any concentration and dimension.
+    With the number of proposals used, fewer than `count` are accepted with a probability below
+    1e-12; the last proposal would then be used in their place.
 
     References:
         Ulrich, "Computer Generation of Distributions on the M-Sphere", 1984.
@@ -132,8 +133,8 @@ def _draw_angles(concentration: Tensor, dimensions: int, count: int) -> Tensor:
     uniform, turn, height = torch.rand(
         3, *concentration.shape, proposals, dtype=kappa.dtype, device=kappa.device
     )
-    # One coordinate of a uniform unit vector. The other terms are one minus it and one plus it,
-    # without the cancellation. In two dimensions nothing is lost to the other coordinates.
+    # `below` and `above` are one minus and one plus a coordinate of a uniform unit vector, without
+    # cancellation. In two dimensions, `left` is 0.
     power = 2 / (dimensions - 2) if dimensions > 2 else math.inf
     exponent = power * torch.log(uniform)
     left = torch.exp(exponent) / (1 + torch.sqrt(-torch.expm1(exponent)))
@@ -151,25 +152,25 @@ def _draw_angles(concentration: Tensor, dimensions: int, count: int) -> Tensor:
     angles = 2 * torch.atan2(torch.sqrt(b * below), torch.sqrt(above))
 
     rank = accepted.cumsum(-1)
-    wanted = torch.arange(1, count + 1, device=kappa.device).expand(*concentration.shape, -1)
-    place = torch.searchsorted(rank, wanted.contiguous()).clamp_max(proposals - 1)
-    return angles.gather(-1, place)
+    ranks = torch.arange(1, count + 1, device=kappa.device).expand(*concentration.shape, -1)
+    index = torch.searchsorted(rank, ranks.contiguous()).clamp_max(proposals - 1)
+    return angles.gather(-1, index)
 
 
 class _Angle(torch.autograd.Function):
-    r"""The identity for angles, with their implicit derivative by the concentration.
+    r"""The identity for angles, with their implicit derivative with respect to the concentration.
 
     The angle's density is, up to a constant,
 
     .. math:: f(\theta) = e^{\kappa \cos \theta} \sin^{D - 2} \theta
 
-    and where its distribution function is to keep its value,
+    and for a constant value of its distribution function,
 
     .. math:: \frac{d \theta}{d \kappa}
         = \int_0^\theta (A - \cos \phi) \, \frac{f(\phi)}{f(\theta)} \, d \phi
         = -\int_\theta^\pi (A - \cos \phi) \, \frac{f(\phi)}{f(\theta)} \, d \phi
 
-    Of the two, the one is taken in which the integrand has one sign.
+    Of the two integrals, the one whose integrand has a single sign is used.
     """
 
     @staticmethod
@@ -187,14 +188,14 @@ class _Angle(torch.autograd.Function):
 
 
 def _angle_slope(angle: Tensor, kappa: Tensor, dimensions: int) -> Tensor:
-    """The derivative of angles (*sample_shape, ...) by the concentration (...)."""
+    """The derivative of angles (*sample_shape, ...) with respect to the concentration (...)."""
     _, resultant = bessel(dimensions / 2 - 1, kappa)
     free = dimensions - 2
-    # Of the density at its peak, or a little more.
+    # An upper bound of the width of the density at its mode.
     width = torch.rsqrt((free + torch.hypot(2 * kappa, torch.full_like(kappa, free))) / 2)
     is_near = torch.cos(angle) > resultant
-    room = torch.where(is_near, angle, math.pi - angle)
-    length = torch.minimum(room, _REACH * width)
+    limit = torch.where(is_near, angle, math.pi - angle)
+    length = torch.minimum(limit, _RANGE * width)
     nodes, weights = _gauss_legendre(angle.dtype, angle.device)
     side = torch.where(is_near, -1.0, 1.0).to(angle)
     angle, length, side = (value.unsqueeze(-1) for value in (angle, length, side))
@@ -213,7 +214,7 @@ def _angle_slope(angle: Tensor, kappa: Tensor, dimensions: int) -> Tensor:
 
 @functools.cache
 def _gauss_legendre(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nodes and weights on [0, 1]; kept, as the host would wait for each copy to a device."""
+    """Nodes and weights on [0, 1]; cached, since a copy to a GPU synchronises with the CPU."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     return (
         torch.tensor((nodes + 1) / 2, dtype=dtype, device=device),
