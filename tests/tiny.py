@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +152,15 @@ def spaces(group: str) -> dict[str, Space | None]:
     return found
 
 
+@cache
+def composed(*overrides: str) -> dict[str, Any]:
+    """The configuration of a model. Composing it takes longer than most tests."""
+    return to_container(compose("train", overrides).model)
+
+
 def composed_model(*overrides: str) -> VAE:
     """The model of a configuration, always with the same weights."""
-    config = to_container(compose("train", overrides).model)
+    config = composed(*overrides)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return instantiate(config, "model")

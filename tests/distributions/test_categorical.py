@@ -52,7 +52,7 @@ def small_model(*overrides: str) -> VAE:
 
 
 @pytest.mark.parametrize(("temperature", "right"), [(0.67, True), (0.5, True), (0.1, False)])
-def test_single_precision_scores_what_the_lowest_temperature_allowed_draws(
+def test_float32_is_accurate_down_to_the_lowest_temperature_allowed(
     temperature: float, right: bool
 ) -> None:
     logits = torch.zeros(1, 10)
@@ -138,7 +138,7 @@ def test_concrete_density_of_variables_adds_up_to_that_of_torch() -> None:
     torch.testing.assert_close(q.log_prob(z), expected)
 
 
-def test_samples_come_with_their_density() -> None:
+def test_density_returned_with_a_sample_equals_its_log_prob() -> None:
     torch.manual_seed(0)
     for temperature in (0.1, 0.67, 5.0):
         q = variables(temperature, 4)
@@ -238,7 +238,7 @@ def test_rate_of_variables_that_differ_in_categories_is_refused() -> None:
 
 
 @pytest.mark.parametrize("objective", ["rate", "log_weight"])
-def test_every_parameter_learns(objective: str) -> None:
+def test_every_parameter_gets_a_gradient(objective: str) -> None:
     torch.manual_seed(0)
     model = small_model()
     trace = model(torch.rand(4, 1, 28, 28), 3)
@@ -263,7 +263,7 @@ def test_samples_are_relaxed_in_training_and_one_hot_in_evaluation() -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_what_the_prior_draws_for_pictures_is_one_hot(training: bool) -> None:
+def test_plain_samples_of_the_prior_are_one_hot_in_training_too(training: bool) -> None:
     torch.manual_seed(0)
     model = small_model().train(training)
     z = model.prior_distribution().sample((50,))
@@ -297,7 +297,7 @@ def test_bounds_in_evaluation_are_those_of_the_discrete_model() -> None:
     assert (error.abs() < 5 * relative.std(0) / math.sqrt(4000)).all()
 
 
-def test_measures_of_the_latents_take_categories() -> None:
+def test_usage_and_rate_decomposition_accept_categories() -> None:
     torch.manual_seed(0)
     model, x = small_model().eval(), torch.rand(12, 1, 28, 28)
     assert usage(model, x, None)["active_units"] in range(21)
@@ -315,7 +315,7 @@ def test_a_mixture_of_posteriors_can_be_a_prior() -> None:
     assert mixture.log_prob(all_one_hot(3)).exp().sum().item() == pytest.approx(1)
 
 
-def test_prior_takes_categories_and_temperature_from_the_posterior_and_keeps_nothing() -> None:
+def test_prior_takes_categories_and_temperature_from_the_posterior_and_has_no_state() -> None:
     model = small_model("model.posterior.categories=5", "model.posterior.temperature=0.3")
     prior = model.prior_distribution()
     assert isinstance(prior, CategoricalVariables)
@@ -334,7 +334,7 @@ def test_prior_takes_categories_and_temperature_from_the_posterior_and_keeps_not
         (12, 3, math.inf, "^temperature=inf is out of range"),
     ],
 )
-def test_values_that_make_no_variables_are_refused(
+def test_sizes_and_temperatures_out_of_range_are_refused(
     part: object, latent_dim: int, categories: int, temperature: float, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -348,7 +348,7 @@ def test_values_that_make_no_variables_are_refused(
         ("model/prior=uniform_categorical", "model/prior=standard_normal"),
     ],
 )
-def test_a_prior_elsewhere_than_the_posterior_is_refused(option: str, choice: str) -> None:
+def test_a_prior_in_another_space_than_the_posterior_is_refused(option: str, choice: str) -> None:
     for latent_dim in (10, 30):
         with pytest.raises(ConfigError, match=f"choose .*{choice}"):
             composed_model(option, f"model.latent_dim={latent_dim}")

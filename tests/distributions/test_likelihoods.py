@@ -1,4 +1,4 @@
-"""Every likelihood that can be chosen: what all have in common, and each against known answers."""
+"""Every likelihood: common behaviour, and known answers for each."""
 
 import functools
 import math
@@ -66,13 +66,13 @@ def gradient_of(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-def seen(mean: Tensor) -> Any:
-    """Training images of which only the mean is looked at."""
+def data_with_mean(mean: Tensor) -> Any:
+    """Training images of which only the mean is used."""
     return SimpleNamespace(mean_image=lambda: mean)
 
 
 def one_pixel(variant: str, features: Tensor) -> Any:
-    """Distributions of images of a single pixel, so that each can be seen by itself."""
+    """Distributions of images of a single pixel."""
     likelihood = made(variant, 1, (1, 1, 1)).to(features.dtype).eval()
     return likelihood(features)
 
@@ -82,7 +82,7 @@ def each_alone(values: Tensor) -> Tensor:
     return values.reshape(-1, 1, 1, 1, 1)
 
 
-# -- what all have in common ----------------------------------------------------------------------
+# -- all likelihoods -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("in_features", [5, (5, 3, 4)], ids=["vector", "maps"])
@@ -110,7 +110,7 @@ def test_batch_is_that_of_the_features_and_the_event_an_image(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_each_image_is_scored_as_if_alone_however_it_is_broadcast(variant: str) -> None:
+def test_broadcasting_does_not_change_the_score_of_an_image(variant: str) -> None:
     torch.manual_seed(0)
     likelihood = made(variant).double().eval()
     features, x = torch.randn(4, 3, 5).double(), images(3, *SHAPE).double()
@@ -128,7 +128,7 @@ def test_each_image_is_scored_as_if_alone_however_it_is_broadcast(variant: str) 
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_log_probability_is_the_sum_over_pixels_that_keep_their_places(variant: str) -> None:
+def test_log_probability_of_a_pixel_depends_on_its_own_parameters_only(variant: str) -> None:
     torch.manual_seed(0)
     likelihood = made(variant).double().eval()
     p, x = likelihood(torch.randn(5).double()), images(*SHAPE).double()
@@ -168,30 +168,32 @@ def test_mean_is_that_of_the_samples(variant: str) -> None:
     assert ((p.mean[0] - p.mean[1]).abs() > 10 * standard_error[0] + 0.01).any()
 
 
-@pytest.mark.parametrize("in_features", [5, (5, 3, 4)], ids=["vector", "maps"])
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_distribution_starts_at_the_mean_image_where_it_is_asked_to(
+# Both kinds of layer: they differ in the layer, not in the likelihood.
+@pytest.mark.parametrize(
+    ("variant", "in_features"), [*((variant, 5) for variant in VARIANTS), ("bernoulli", (5, 3, 4))]
+)
+def test_distribution_starts_at_the_mean_image_with_start_at_mean(
     variant: str, in_features: int | tuple[int, ...]
 ) -> None:
     mean = torch.linspace(0.011, 0.989, 24).reshape(SHAPE)
     likelihood = made(variant, in_features, start_at_mean=True).eval()
     sizes = (in_features,) if isinstance(in_features, int) else in_features
-    likelihood.initialize_from(seen(mean))
+    likelihood.initialize_from(data_with_mean(mean))
     start = likelihood(torch.zeros(1, *sizes)).mean[0]
     torch.testing.assert_close(start, mean, rtol=0, atol=1e-5)
     # Pixels that are always off, or always on, get a bias as well.
     extreme = torch.cat([torch.zeros(1, 3, 4), torch.ones(1, 3, 4)])
-    likelihood.initialize_from(seen(extreme))
+    likelihood.initialize_from(data_with_mean(extreme))
     assert likelihood.head.bias.isfinite().all()
     start = likelihood(torch.zeros(1, *sizes)).mean[0]
     torch.testing.assert_close(start, extreme, rtol=0, atol=0.0101)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_bias_is_left_alone_where_nobody_asks_for_the_mean_image(variant: str) -> None:
+def test_bias_is_left_alone_without_start_at_mean(variant: str) -> None:
     likelihood = made(variant)
     before = {name: value.clone() for name, value in likelihood.state_dict().items()}
-    likelihood.initialize_from(seen(torch.full(SHAPE, 0.3)))
+    likelihood.initialize_from(data_with_mean(torch.full(SHAPE, 0.3)))
     assert all(torch.equal(likelihood.state_dict()[name], value) for name, value in before.items())
 
 
@@ -283,7 +285,7 @@ def test_pixels_between_grey_values_are_rounded_to_the_nearest(variant: str) -> 
 
 
 @pytest.mark.parametrize("variant", OF_GREY_VALUES)
-def test_half_precision_still_tells_grey_values_apart(variant: str) -> None:
+def test_half_precision_distinguishes_grey_values(variant: str) -> None:
     likelihood = made(variant).eval()
     features, x = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)), images(4, *SHAPE)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -293,14 +295,14 @@ def test_half_precision_still_tells_grey_values_apart(variant: str) -> None:
     torch.testing.assert_close(rough, exact, rtol=0.02, atol=0)
 
 
-def test_solution_of_a_rising_function_is_found_to_the_last_digits() -> None:
+def test_bisection_is_accurate_to_the_last_digits() -> None:
     target = torch.tensor([-7.0, 0.001, 3.0]).double()
     limit = torch.full_like(target, 10.0)
     root = bisect(lambda x: x**3, target, -limit, limit)
     torch.testing.assert_close(root**3, target, rtol=1e-14, atol=0)
 
 
-# -- continuous Bernoulli -------------------------------------------------------------------------
+# -- continuous Bernoulli --------------------------------------------------------------------------
 
 SLOPES = [0.0, 1e-30, 1e-8, -1e-4, 0.01, -0.3, 0.999, 1.001, -3.0, 12.0, -60.0, 300.0]
 
@@ -374,7 +376,7 @@ def test_continuous_bernoulli_mean_has_a_gradient_everywhere() -> None:
     )
 
 
-# -- normal of one scale --------------------------------------------------------------------------
+# -- normal of one scale ---------------------------------------------------------------------------
 
 
 def normal_learned(scale: Any = "optimal", **changes: Any) -> NormalLearned:
@@ -384,7 +386,7 @@ def normal_learned(scale: Any = "optimal", **changes: Any) -> NormalLearned:
     return NormalLearned(5, SHAPE, scale=scale, **{**options, **changes})
 
 
-def test_optimal_scale_is_the_best_that_a_batch_could_have() -> None:
+def test_optimal_scale_maximises_the_likelihood_of_a_batch() -> None:
     torch.manual_seed(0)
     likelihood = normal_learned().double()
     p, x = likelihood(torch.randn(2, 6, 5).double()), images(6, *SHAPE).double()
@@ -401,7 +403,7 @@ def test_optimal_scale_is_the_best_that_a_batch_could_have() -> None:
     torch.testing.assert_close(ours, others[best], rtol=1e-3, atol=1e-3)
 
 
-def test_optimal_scale_in_evaluation_is_of_training_and_not_of_what_is_scored() -> None:
+def test_optimal_scale_in_evaluation_is_a_running_average_of_training() -> None:
     torch.manual_seed(0)
     likelihood = normal_learned(averaging=0.1).double()
     features = torch.randn(6, 5).double()
@@ -454,7 +456,7 @@ def test_scale_stays_above_its_limit_where_the_images_are_reconstructed_exactly(
         assert gradient_of(likelihood.log_scale) != 0
 
 
-def test_learned_scale_comes_to_be_the_root_mean_squared_error() -> None:
+def test_learned_scale_converges_to_the_root_mean_squared_error() -> None:
     torch.manual_seed(0)
     likelihood = normal_learned("learned")
     p, x = likelihood(torch.zeros(6, 5)), torch.rand(6, *SHAPE)
@@ -468,7 +470,7 @@ def test_learned_scale_comes_to_be_the_root_mean_squared_error() -> None:
     assert float(scale) == pytest.approx(error, rel=1e-3)
 
 
-# -- Laplace --------------------------------------------------------------------------------------
+# -- Laplace ---------------------------------------------------------------------------------------
 
 
 def test_laplace_at_a_scale_of_one_is_minus_the_summed_absolute_error() -> None:
@@ -479,7 +481,7 @@ def test_laplace_at_a_scale_of_one_is_minus_the_summed_absolute_error() -> None:
     torch.testing.assert_close(p.log_prob(x), -absolute_error - 24 * math.log(2))
 
 
-# -- discretised logistic -------------------------------------------------------------------------
+# -- discretised logistic --------------------------------------------------------------------------
 
 
 def logistic(scale: Any, **changes: Any) -> DiscretizedLogistic:
@@ -490,7 +492,7 @@ def logistic(scale: Any, **changes: Any) -> DiscretizedLogistic:
 
 
 @pytest.mark.parametrize("scale", ["shared", "pixel"])
-def test_logistic_probability_is_what_lies_within_half_a_grey_value(scale: str) -> None:
+def test_logistic_probability_is_that_of_the_interval_of_a_grey_value(scale: str) -> None:
     likelihood = logistic(scale, min_log_scale=-30.0).double()
     with torch.no_grad():
         head(likelihood).weight.zero_()
@@ -505,9 +507,7 @@ def test_logistic_probability_is_what_lies_within_half_a_grey_value(scale: str) 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("location", [-1e4, 1e4])
-def test_logistic_pulls_with_its_whole_weight_however_far_a_value_is(
-    value: float, location: float
-) -> None:
+def test_logistic_gradient_does_not_vanish_far_from_a_value(value: float, location: float) -> None:
     likelihood = logistic("shared")
     nn.init.constant_(head(likelihood).bias, location)
     log_prob = likelihood(torch.zeros(1)).log_prob(torch.full((1, 1, 1), value))
@@ -532,7 +532,7 @@ def test_logistic_of_the_least_scale_can_be_certain_of_a_grey_value() -> None:
     assert all(gradient_of(free).isfinite().all() for free in likelihood.parameters())
 
 
-# -- categorical ----------------------------------------------------------------------------------
+# -- categorical -----------------------------------------------------------------------------------
 
 
 def test_categorical_pixels_agree_with_torch_in_any_number_of_blocks(
@@ -567,7 +567,7 @@ def test_categorical_has_few_parameters_for_its_256_values() -> None:
     assert head(likelihood).weight.numel() == 400 * 16 * 784
 
 
-# -- what is refused, and what is said ------------------------------------------------------------
+# -- refusals and names of bounds ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -591,7 +591,7 @@ def test_numbers_out_of_range_are_refused(
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("binarize", ["none", "threshold"])
-def test_report_says_what_the_bound_is_of(variant: str, binarize: str) -> None:
+def test_bound_is_named_after_the_likelihood_and_the_data(variant: str, binarize: str) -> None:
     model = tiny_vae()
     model.likelihood = made(variant)
     data: Any = SimpleNamespace(protocol=SimpleNamespace(binarize=binarize))

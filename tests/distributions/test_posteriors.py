@@ -33,7 +33,7 @@ def features(*batch: int) -> Tensor:
 
 
 @pytest.mark.parametrize("posterior", [full_normal(2), flow(2)], ids=["full_normal", "flow"])
-def test_density_integrates_to_one_and_samples_are_of_it(posterior: Posterior) -> None:
+def test_density_integrates_to_one_and_samples_follow_it(posterior: Posterior) -> None:
     check_density_and_samples(posterior(features()))
 
 
@@ -54,13 +54,13 @@ def test_shapes_follow_the_features(make: object, batch: tuple[int, ...], latent
     assert scored.shape == (5, *batch)
     if log_q is not None:
         torch.testing.assert_close(log_q, scored)
-    # Each place has features of its own.
+    # Each index of the batch has its own features.
     if batch == (3, 4):
         torch.testing.assert_close(posterior(features(3, 4)[1]).log_prob(z[:, 1]), scored[:, 1])
 
 
 @pytest.mark.parametrize("make", [full_normal, flow])
-def test_every_parameter_gets_a_gradient_from_the_start(make: object) -> None:
+def test_every_untrained_parameter_gets_a_gradient(make: object) -> None:
     torch.manual_seed(0)
     fresh = (
         FullNormal(FEATURES, 4)
@@ -123,7 +123,7 @@ def test_covariance_is_that_of_the_head_and_not_diagonal() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-10)])
-def test_density_that_comes_with_a_sample_is_that_of_scoring_it(
+def test_density_returned_with_a_sample_equals_its_log_prob(
     dtype: torch.dtype, tolerance: float
 ) -> None:
     q = flow(10, transforms=4).to(dtype)(features(8).to(dtype))
@@ -176,7 +176,7 @@ def test_a_sample_with_its_density_takes_one_pass_and_a_score_one_for_each_group
     assert len(runs) == 2 * (groups + 1)
 
 
-def test_flow_starts_near_its_normal_base_and_is_elsewhere_when_shaken() -> None:
+def test_flow_starts_near_its_base_and_leaves_it_when_shaken() -> None:
     torch.manual_seed(0)
     posterior = FlowPosterior(FEATURES, 5, transforms=4, hidden=[32], passes=None).double()
     x = features(10)
@@ -194,7 +194,7 @@ def test_flow_starts_near_its_normal_base_and_is_elsewhere_when_shaken() -> None
     assert moved() > 0.5
 
 
-def test_steps_of_the_flow_look_at_the_features() -> None:
+def test_steps_of_the_flow_depend_on_the_features() -> None:
     posterior = flow(3)
     a, b = posterior(features(2)[0]), posterior(features(2)[1])
     assert isinstance(a, FlowDistribution)

@@ -1,4 +1,4 @@
-"""Priors that are learned, against integrals, torch and the posteriors that they are made of."""
+"""Learned priors: compared with integrals, torch and the posteriors that they mix."""
 
 import sys
 from collections.abc import Callable
@@ -35,7 +35,7 @@ from vae_lightning.objectives.schedules import Constant
 
 
 def encode_nothing(_: Tensor) -> Distribution:
-    raise AssertionError("only a prior made of posteriors looks at images")
+    raise AssertionError("only a mixture of posteriors encodes images")
 
 
 def some_mixture(
@@ -88,7 +88,7 @@ def test_mixture_agrees_with_torch_in_value_and_gradient(dtype: torch.dtype, sca
         torch.testing.assert_close(gradient.double(), true, rtol=0, atol=tolerance + 1e-9)
 
 
-def test_density_of_a_mixture_integrates_to_one_and_its_samples_are_of_it() -> None:
+def test_density_of_a_mixture_integrates_to_one_and_samples_follow_it() -> None:
     log_weights = torch.tensor([0.6, 0.3, 0.1]).double().log()
     means = torch.tensor([[0.0, 0.0], [3.0, -2.0], [-4.0, 4.0]]).double()
     scales = torch.tensor([[1.0, 0.5], [0.3, 2.0], [0.2, 0.4]]).double()
@@ -129,7 +129,7 @@ def test_learned_mixture_starts_with_equal_weights_and_spread_means() -> None:
     assert (mixture.scales == 1).all()
 
 
-def test_learned_mixture_comes_to_the_moments_of_what_it_is_fitted_to() -> None:
+def test_learned_mixture_converges_to_the_moments_of_its_data() -> None:
     torch.manual_seed(0)
     left, right = 0.5 * torch.randn(300, 1) - 2, 0.3 * torch.randn(100, 1) + 1
     target = torch.cat([left, right])
@@ -191,12 +191,6 @@ def test_vamp_is_the_mean_of_the_posteriors_of_its_images(posterior: str) -> Non
     assert isinstance(mixture, NormalMixture) is (posterior == "diagonal_normal")
 
 
-@pytest.mark.parametrize("posterior", POSTERIORS)
-def test_density_of_a_vamp_integrates_to_one_and_its_samples_are_of_it(posterior: str) -> None:
-    model = small_model(posterior, "vamp")
-    check_density_and_samples(model.prior_distribution(), draws=10_000)
-
-
 @pytest.mark.parametrize(
     ("posterior", "components", "count"),
     [
@@ -205,17 +199,17 @@ def test_density_of_a_vamp_integrates_to_one_and_its_samples_are_of_it(posterior
         ("diagonal_normal", 11, 0),
     ],
 )
-def test_many_components_of_a_flow_posterior_are_warned_of(
+def test_many_components_of_a_flow_posterior_raise_a_warning(
     recwarn: pytest.WarningsRecorder, posterior: str, components: int, count: int
 ) -> None:
     model = small_model(posterior, "vamp", 2, f"model.prior.num_components={components}")
     model(some_images(), 1)
-    told = [str(item.message) for item in recwarn if "num_components=11" in str(item.message)]
-    assert len(told) == count
+    messages = [str(item.message) for item in recwarn if "num_components=11" in str(item.message)]
+    assert len(messages) == count
 
 
 @pytest.mark.parametrize(("posterior", "components"), [("flow", 10), ("diagonal_normal", 500)])
-def test_there_are_few_pseudo_inputs_unless_asked_for_where_each_is_slow(
+def test_the_default_number_of_pseudo_inputs_is_small_for_a_flow_posterior(
     posterior: str, components: int
 ) -> None:
     model = composed_model("model/prior=vamp", f"model/posterior={posterior}", "data.size=4")
@@ -234,19 +228,19 @@ def test_pseudo_inputs_stay_between_black_and_white_and_keep_a_gradient() -> Non
     assert (prior.logits.grad != 0).all()
 
 
-def test_pseudo_inputs_start_at_training_images_or_at_a_dark_grey() -> None:
+def test_pseudo_inputs_start_as_training_images_or_as_a_dark_grey() -> None:
     data = tiny_data(num_classes=3)
     data.setup("fit")
     images, _ = data.images("train", 5)
-    seen = Vamp(2, (1, 4, 4), num_components=5, start_at_images=True)
-    seen.initialize_from(data)
-    torch.testing.assert_close(seen.pseudo_inputs, images, rtol=0, atol=0.0101)
+    from_images = Vamp(2, (1, 4, 4), num_components=5, start_at_images=True)
+    from_images.initialize_from(data)
+    torch.testing.assert_close(from_images.pseudo_inputs, images, rtol=0, atol=0.0101)
     grey = Vamp(2, (1, 4, 4), num_components=5, start_at_images=False)
     grey.initialize_from(data)
     assert 0.05 < grey.pseudo_inputs.min() < grey.pseudo_inputs.max() < 0.25
 
 
-def test_pseudo_inputs_beyond_the_training_images_start_as_they_were() -> None:
+def test_pseudo_inputs_beyond_the_training_images_keep_their_initial_noise() -> None:
     data = tiny_data(num_classes=3)  # 18 images to train on
     data.setup("fit")
     prior = Vamp(2, (1, 4, 4), num_components=20, start_at_images=True)
@@ -259,7 +253,7 @@ def test_pseudo_inputs_beyond_the_training_images_start_as_they_were() -> None:
 
 
 def test_training_begins_at_the_images_and_moves_them(tmp_path: Path) -> None:
-    more = ("data.size=4", "paths.run_dir=unused", "model/prior=vamp")
+    more = ("data.size=4", "model/prior=vamp", "model.encoder.hidden=[8]")
     for lr in (0.0, 0.1):
         model = composed_model(*more, "model.prior.num_components=5")
         data = tiny_data(num_classes=3)
@@ -273,7 +267,7 @@ def test_training_begins_at_the_images_and_moves_them(tmp_path: Path) -> None:
 # -- flow -----------------------------------------------------------------------------------------
 
 
-def test_density_of_the_flow_integrates_to_one_and_its_samples_are_of_it() -> None:
+def test_density_of_the_flow_integrates_to_one_and_samples_follow_it() -> None:
     torch.manual_seed(0)
     prior = shaken(FlowPrior(2, transforms=2, hidden=[8], bins=5)).double()
     check_density_and_samples(prior(encode_nothing))
@@ -315,18 +309,20 @@ def test_flow_leaves_the_checks_of_other_distributions_on() -> None:
 
 # -- every posterior with every prior -------------------------------------------------------------
 
-COMBINATIONS = pytest.mark.parametrize(
-    ("posterior", "prior"), [(q, p) for q in POSTERIORS for p in PRIORS]
-)
+# Every option meets one and three latent dimensions.
+DIMENSIONS = {
+    (posterior, prior): 1 + 2 * ((row + column) % 2)
+    for row, posterior in enumerate(POSTERIORS)
+    for column, prior in enumerate(PRIORS)
+}
 
 
-@COMBINATIONS
-@pytest.mark.parametrize("latent_dim", [1, 3])
+@pytest.mark.parametrize(("posterior", "prior"), DIMENSIONS)
 def test_every_parameter_of_every_combination_gets_a_finite_gradient(
-    posterior: str, prior: str, latent_dim: int
+    posterior: str, prior: str
 ) -> None:
     torch.manual_seed(0)
-    model = small_model(posterior, prior, latent_dim)
+    model = small_model(posterior, prior, DIMENSIONS[posterior, prior])
     trace = model(some_images(), 3)
     assert trace.rate.shape == trace.log_weight.shape == (3, 4)
     loss, _ = ELBO(num_samples=3, beta=1.0, schedule=Constant(), free_bits=0.0)(trace, 0)
@@ -339,24 +335,31 @@ def test_every_parameter_of_every_combination_gets_a_finite_gradient(
     assert model.reconstruct(some_images()).shape == (4, 1, 4, 4)
 
 
-@COMBINATIONS
+@pytest.mark.parametrize(("posterior", "prior"), DIMENSIONS)
 def test_rate_of_every_combination_is_the_mean_of_log_q_less_log_p(
     posterior: str, prior: str
 ) -> None:
     torch.manual_seed(0)
     model = small_model(posterior, prior)
+    closed_form = prior == "standard_normal" and posterior != "flow"
+    count = 5_000 if closed_form else 50
     with torch.no_grad():
-        (latent,) = model.infer(some_images(), 5_000)
-        # Scored afresh: a density that came with the samples must be that of the samples.
+        (latent,) = model.infer(some_images(), count)
+        # A density that was returned with the samples must be that of the samples.
         ratio = latent.posterior.log_prob(latent.z) - latent.prior.log_prob(latent.z)
-        rate = latent.rate.mean(0)
-    error = 5 * ratio.std(0) / 5_000**0.5
-    assert ((rate - ratio.mean(0)).abs() < error).all()
+    if closed_form:
+        assert (latent.rate == latent.rate[0]).all()
+        error = 5 * ratio.std(0) / count**0.5
+        assert ((latent.rate[0] - ratio.mean(0)).abs() < error).all()
+    else:
+        torch.testing.assert_close(latent.rate, ratio, rtol=0, atol=1e-8)
     torch.testing.assert_close(latent.log_q - latent.log_p, ratio, rtol=0, atol=1e-8)
 
 
-@COMBINATIONS
-def test_every_combination_is_the_same_after_saving_and_loading(posterior: str, prior: str) -> None:
+@pytest.mark.parametrize(
+    ("posterior", "prior"), [*zip(POSTERIORS, PRIORS, strict=False), ("diagonal_normal", "flow")]
+)
+def test_a_model_is_the_same_after_saving_and_loading(posterior: str, prior: str) -> None:
     model = small_model(posterior, prior)
     other = shaken(small_model(posterior, prior), by=0.5)
     x = some_images()
@@ -371,7 +374,7 @@ def test_every_combination_is_the_same_after_saving_and_loading(posterior: str, 
 
 
 @pytest.mark.parametrize("prior", PRIORS)
-def test_latents_are_drawn_as_the_prior_draws_them(prior: str) -> None:
+def test_latents_are_samples_of_the_prior(prior: str) -> None:
     model = small_model("diagonal_normal", prior)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(2)

@@ -1,4 +1,4 @@
-"""Ways through a latent space: they begin and end where they should, and stay in the space."""
+"""Interpolation: it starts and ends at the given latents, and stays in their space."""
 
 import math
 
@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from vae_lightning.distributions.spaces import PATHS, Interpolation, Space, interpolate_latents
 
-WAYS: list[tuple[Space, Interpolation]] = [
+INTERPOLATIONS: list[tuple[Space, Interpolation]] = [
     (space, path) for space, paths in PATHS.items() for path in paths
 ]
-SHARES = torch.linspace(0, 1, 7)
+FRACTIONS = torch.linspace(0, 1, 7)
 
 
 def points(space: Space, seed: int) -> Tensor:
@@ -23,41 +23,39 @@ def points(space: Space, seed: int) -> Tensor:
     return z.softmax(-1) if space == "simplex" else z
 
 
-@pytest.mark.parametrize(("space", "path"), WAYS)
-def test_a_way_begins_at_the_one_point_and_ends_at_the_other(
+@pytest.mark.parametrize(("space", "path"), INTERPOLATIONS)
+def test_interpolation_starts_at_one_point_and_ends_at_the_other(
     space: Space, path: Interpolation
 ) -> None:
     a, b = points(space, 0), points(space, 1)
-    way = interpolate_latents(a, b, SHARES, space, path)
-    assert way.shape == (4, 7, 6)
-    torch.testing.assert_close(way[:, 0], a)
-    torch.testing.assert_close(way[:, -1], b)
+    points_between = interpolate_latents(a, b, FRACTIONS, space, path)
+    assert points_between.shape == (4, 7, 6)
+    torch.testing.assert_close(points_between[:, 0], a)
+    torch.testing.assert_close(points_between[:, -1], b)
 
 
 @pytest.mark.parametrize("space", PATHS)
-def test_the_way_that_nobody_chose_stays_in_the_space(space: Space) -> None:
-    way = interpolate_latents(points(space, 0), points(space, 1), SHARES, space, None)
+def test_the_default_interpolation_stays_in_the_space(space: Space) -> None:
+    points_between = interpolate_latents(points(space, 0), points(space, 1), FRACTIONS, space, None)
     if space == "sphere":
-        torch.testing.assert_close(way.norm(dim=-1), torch.ones(4, 7))
+        torch.testing.assert_close(points_between.norm(dim=-1), torch.ones(4, 7))
     elif space == "simplex":
-        assert (way >= 0).all()
-        torch.testing.assert_close(way.sum(-1), torch.ones(4, 7))
+        assert (points_between >= 0).all()
+        torch.testing.assert_close(points_between.sum(-1), torch.ones(4, 7))
     else:
-        torch.testing.assert_close(way[:, 3], (points(space, 0) + points(space, 1)) / 2)
+        torch.testing.assert_close(points_between[:, 3], (points(space, 0) + points(space, 1)) / 2)
 
 
-def test_the_spherical_way_turns_evenly_and_keeps_the_length_of_ends_that_are_equally_long() -> (
-    None
-):
+def test_spherical_interpolation_turns_evenly_and_keeps_the_length() -> None:
     a, b = (3 * points("sphere", seed) for seed in (0, 1))
-    way = interpolate_latents(a, b, SHARES, "euclidean", "spherical")
-    torch.testing.assert_close(way.norm(dim=-1), torch.full((4, 7), 3.0))
-    turns = torch.cosine_similarity(way[:, 1:], way[:, :-1], dim=-1).acos()
+    points_between = interpolate_latents(a, b, FRACTIONS, "euclidean", "spherical")
+    torch.testing.assert_close(points_between.norm(dim=-1), torch.full((4, 7), 3.0))
+    turns = torch.cosine_similarity(points_between[:, 1:], points_between[:, :-1], dim=-1).acos()
     whole = torch.cosine_similarity(a, b, dim=-1).acos()
     torch.testing.assert_close(turns, (whole / 6)[:, None].expand(4, 6), atol=1e-4, rtol=1e-4)
 
 
-def test_the_spherical_way_leaves_the_straight_one() -> None:
+def test_spherical_interpolation_differs_from_the_linear_one() -> None:
     a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     half = torch.tensor([0.5])
     assert interpolate_latents(a, b, half, "euclidean", "linear").tolist() == [[[1.0, 1.0]]]
@@ -75,26 +73,26 @@ def test_the_spherical_way_leaves_the_straight_one() -> None:
         [-1.0, -2.0, 2.0],  # opposite
         [-1.0, -2.0, 2.0 + 1e-5],  # nearly so
         [-2.0, -4.0, 4.0],  # opposite and farther away
-        [0.0, 0.0, 0.0],  # the origin, seen from which there is no angle
+        [0.0, 0.0, 0.0],  # the origin, where the angle is undefined
     ],
 )
-def test_a_way_is_finite_and_keeps_its_ends_where_no_angle_is_determined(
+def test_interpolation_is_finite_where_the_angle_is_undefined(
     path: Interpolation, other: list[float]
 ) -> None:
     a, b = torch.tensor([[1.0, 2.0, -2.0]]), torch.tensor([other])
-    way = interpolate_latents(a, b, SHARES, "euclidean", path)
-    assert way.isfinite().all()
-    torch.testing.assert_close(way[:, 0], a)
-    torch.testing.assert_close(way[:, -1], b)
+    points_between = interpolate_latents(a, b, FRACTIONS, "euclidean", path)
+    assert points_between.isfinite().all()
+    torch.testing.assert_close(points_between[:, 0], a)
+    torch.testing.assert_close(points_between[:, -1], b)
     # No farther out than the farther end.
-    assert way.norm(dim=-1).max() <= torch.stack([a.norm(), b.norm()]).max() + 1e-5
+    assert points_between.norm(dim=-1).max() <= torch.stack([a.norm(), b.norm()]).max() + 1e-5
 
 
-def test_opposite_ends_of_a_sphere_are_joined_on_the_sphere() -> None:
+def test_opposite_points_of_a_sphere_are_joined_on_the_sphere() -> None:
     a = points("sphere", 0)
-    way = interpolate_latents(a, -a, SHARES, "sphere", None)
-    torch.testing.assert_close(way.norm(dim=-1), torch.ones(4, 7))
-    turns = torch.cosine_similarity(way[:, 1:], way[:, :-1], dim=-1).acos()
+    points_between = interpolate_latents(a, -a, FRACTIONS, "sphere", None)
+    torch.testing.assert_close(points_between.norm(dim=-1), torch.ones(4, 7))
+    turns = torch.cosine_similarity(points_between[:, 1:], points_between[:, :-1], dim=-1).acos()
     torch.testing.assert_close(turns, torch.full((4, 6), math.pi / 6), atol=1e-4, rtol=1e-4)
 
 
@@ -105,4 +103,4 @@ def test_opposite_ends_of_a_sphere_are_joined_on_the_sphere() -> None:
 def test_a_path_that_leaves_the_space_is_refused(space: Space, path: Interpolation) -> None:
     a, b = points(space, 0), points(space, 1)
     with pytest.raises(ValueError, match=f"^path={path} leaves the {space}.*: choose path="):
-        interpolate_latents(a, b, SHARES, space, path)
+        interpolate_latents(a, b, FRACTIONS, space, path)

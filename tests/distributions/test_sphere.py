@@ -1,7 +1,6 @@
 """Latent variables on the sphere: Bessel functions, densities, samples and their gradients."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -131,8 +130,9 @@ def test_without_concentration_it_is_the_uniform_distribution(dimensions: int) -
     torch.testing.assert_close(kl_divergence(q, p), torch.zeros(2).double())
 
 
-@pytest.mark.parametrize("dimensions", [2, 3, 10, 100])
-@pytest.mark.parametrize("kappa", [0.3, 4.0, 60.0, 900.0])
+@pytest.mark.parametrize(
+    ("dimensions", "kappa"), [(2, 0.3), (2, 900.0), (3, 4.0), (10, 60.0), (100, 0.3), (100, 900.0)]
+)
 def test_rate_to_the_uniform_prior_agrees_with_its_estimate_from_samples(
     dimensions: int, kappa: float
 ) -> None:
@@ -160,8 +160,10 @@ def test_samples_have_length_one(dimensions: int, dtype: torch.dtype) -> None:
     torch.testing.assert_close(z.norm(dim=-1), torch.ones(200, 5, dtype=dtype))
 
 
-@pytest.mark.parametrize("dimensions", [2, 3, 5, 10, 50])
-@pytest.mark.parametrize("kappa", [0.1, 2.0, 40.0, 1000.0])
+@pytest.mark.parametrize(
+    ("dimensions", "kappa"),
+    [(2, 0.1), (2, 1000.0), (3, 2.0), (3, 40.0), (5, 0.1), (10, 2.0), (50, 40.0), (50, 1000.0)],
+)
 def test_angles_of_samples_follow_the_marginal_density(dimensions: int, kappa: float) -> None:
     torch.manual_seed(0)
     count = 20_000
@@ -188,7 +190,7 @@ def test_mean_of_samples_is_the_mean_vector_of_each_in_the_batch(dimensions: int
     assert (q.resultant_length - q.mean.norm(dim=-1)).abs().max() < 1e-12
 
 
-def test_uniform_samples_have_length_one_and_point_everywhere() -> None:
+def test_uniform_samples_have_length_one_and_no_preferred_direction() -> None:
     torch.manual_seed(0)
     z = uniform(4).sample((40_000,))
     torch.testing.assert_close(z.norm(dim=-1), torch.ones(40_000).double())
@@ -200,9 +202,10 @@ def test_uniform_samples_have_length_one_and_point_everywhere() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("dimensions", [2, 3, 10, 100])
-@pytest.mark.parametrize("kappa", [1.0, 30.0, 1000.0])
-def test_gradient_of_an_angle_keeps_its_place_in_the_distribution(
+@pytest.mark.parametrize(
+    ("dimensions", "kappa"), [(2, 1.0), (2, 1000.0), (3, 30.0), (10, 1.0), (100, 30.0), (100, 1e3)]
+)
+def test_gradient_of_an_angle_keeps_its_quantile(
     dimensions: int, kappa: float, dtype: torch.dtype
 ) -> None:
     torch.manual_seed(0)
@@ -216,16 +219,15 @@ def test_gradient_of_an_angle_keeps_its_place_in_the_distribution(
     grid, density, _ = angle_distribution(kappa, dimensions)
     high, low = (angle_distribution(kappa * (1 + step), dimensions)[2] for step in (1e-4, -1e-4))
     moved = -(high - low) / (2e-4 * kappa) / density.clip(1e-300)
-    place = np.interp(angle, grid, np.arange(len(grid))).round().astype(int)
-    expected = -np.sin(angle) * moved[place]
-    inner = (density[place] > 1e-3 * density.max()) & (place > 100)
+    index = np.interp(angle, grid, np.arange(len(grid))).round().astype(int)
+    expected = -np.sin(angle) * moved[index]
+    inner = (density[index] > 1e-3 * density.max()) & (index > 100)
     assert inner.sum() > 40
     np.testing.assert_allclose(slope.numpy()[inner], expected[inner], rtol=0.02)
     assert (slope > 0).all()
 
 
-@pytest.mark.parametrize("dimensions", [2, 3, 6])
-@pytest.mark.parametrize("kappa", [1.0, 10.0, 100.0])
+@pytest.mark.parametrize(("dimensions", "kappa"), [(2, 1.0), (2, 100.0), (3, 10.0), (6, 1.0)])
 def test_gradient_of_an_expectation_is_unbiased(dimensions: int, kappa: float) -> None:
     torch.manual_seed(0)
     count = 40_000
@@ -294,9 +296,8 @@ def test_gradients_stay_finite_in_single_precision() -> None:
 # -- in a model -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dimensions", [2, 3, 10])
-@pytest.mark.parametrize("objective", ["rate", "log_weight"])
-def test_every_parameter_learns(dimensions: int, objective: str) -> None:
+@pytest.mark.parametrize(("dimensions", "objective"), [(2, "log_weight"), (3, "rate")])
+def test_every_parameter_gets_a_gradient(dimensions: int, objective: str) -> None:
     torch.manual_seed(0)
     model = composed_model(*SPHERE, f"model.latent_dim={dimensions}", "model.encoder.hidden=[8]")
     trace = model(torch.rand(4, 1, 28, 28), 3)
@@ -310,21 +311,6 @@ def test_every_parameter_learns(dimensions: int, objective: str) -> None:
     assert model.sample(5).shape == model.reconstruct(torch.rand(5, 1, 28, 28)).shape
 
 
-def test_training_lowers_the_loss() -> None:
-    torch.manual_seed(0)
-    model = composed_model(*SPHERE, "model.latent_dim=3", "model.encoder.hidden=[16]")
-    images = (torch.rand(16, 1, 28, 28) > 0.8).float()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(40):
-        loss = -model(images, 1).elbo.mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert all(later < earlier for earlier, later in pairwise(losses[::10]))
-
-
 def test_head_gives_a_length_of_one_and_a_concentration_of_at_least_one() -> None:
     torch.manual_seed(0)
     q = VonMisesFisherPosterior(5, 4)(20 * torch.randn(7, 3, 5))
@@ -336,7 +322,7 @@ def test_head_gives_a_length_of_one_and_a_concentration_of_at_least_one() -> Non
     assert q.sample((2,)).shape == (2, 7, 3, 4)
 
 
-def test_a_mixture_of_posteriors_can_be_a_prior() -> None:
+def test_a_mixture_on_the_circle_has_samples_and_a_density() -> None:
     torch.manual_seed(0)
     weights = Categorical(logits=torch.zeros(3).double())
     mixture = MixtureSameFamily(weights, around(9.0, 2, 3), validate_args=False)
@@ -359,8 +345,9 @@ def test_a_sphere_in_one_dimension_is_refused(part: object) -> None:
         ("model/prior=uniform_sphere", "model/prior=standard_normal"),
     ],
 )
-def test_a_prior_elsewhere_than_the_posterior_is_refused(option: str, choice: str) -> None:
-    with pytest.raises(ConfigError, match=f"choose .*{choice}"):
+def test_a_prior_in_another_space_than_the_posterior_is_refused(option: str, choice: str) -> None:
+    where = r"the prior is .+ and the posterior (on the sphere|in Euclidean space), so the KL"
+    with pytest.raises(ConfigError, match=f"{where}.* choose .*{choice}"):
         composed_model(option)
 
 

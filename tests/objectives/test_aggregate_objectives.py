@@ -1,4 +1,4 @@
-"""Objectives that look at the posterior averaged over images: known answers, and sums by hand."""
+"""Objectives with the aggregate posterior: known answers, and sums written out."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ def trace_of(mean: Tensor, scale: Tensor | float, num_samples: int = 1) -> Trace
     return Trace(pixels[0], (latent,), Independent(Normal(pixels, 1.0), 3))
 
 
-def seeing(count: int, num_samples: int = 1, **weights: float) -> TotalCorrelation:
+def total_correlation_of(count: int, num_samples: int = 1, **weights: float) -> TotalCorrelation:
     objective = TotalCorrelation(
         num_samples, **{"alpha": 1.0, "beta": 1.0, "gamma": 1.0, **weights}
     )
@@ -54,18 +54,18 @@ def test_parts_of_the_rate_are_the_sums_written_out(total: int) -> None:
     def density(k: int, n: int, m: int, d: int) -> float:
         return Normal(mean[m, d], scale[m, d]).log_prob(latent.z[k, n, d]).exp().item()
 
-    def share(n: int, m: int) -> float:
+    def weight(n: int, m: int) -> float:
         return 1 / total if n == m else (total - 1) / total / 2
 
     for k, n in itertools.product(range(2), range(3)):
-        joint = sum(share(n, m) * density(k, n, m, 0) * density(k, n, m, 1) for m in range(3))
-        single = [sum(share(n, m) * density(k, n, m, d) for m in range(3)) for d in range(2)]
+        joint = sum(weight(n, m) * density(k, n, m, 0) * density(k, n, m, 1) for m in range(3))
+        single = [sum(weight(n, m) * density(k, n, m, d) for m in range(3)) for d in range(2)]
         prior = latent.log_p[k, n].item()
         own = density(k, n, n, 0) * density(k, n, n, 1)
         sums["mutual_information"] += math.log(own / joint) / 6
         sums["total_correlation"] += math.log(joint / single[0] / single[1]) / 6
         sums["dimension_wise_kl"] += (math.log(single[0] * single[1]) - prior) / 6
-    loss, parts = seeing(total, 2, alpha=2.0, beta=5.0, gamma=0.5)(trace, 0)
+    loss, parts = total_correlation_of(total, 2, alpha=2.0, beta=5.0, gamma=0.5)(trace, 0)
     assert {name: part.item() for name, part in parts.items()} == pytest.approx(sums)
     expected = [2.0, 5.0, 0.5] @ torch.tensor(list(sums.values())).numpy()
     assert loss.item() == pytest.approx(trace.distortion.mean().item() + expected, rel=1e-6)
@@ -75,15 +75,15 @@ def test_parts_of_the_rate_are_the_sums_written_out(total: int) -> None:
 def test_all_weights_at_one_give_the_elbo_of_a_sampled_rate(total: int) -> None:
     torch.manual_seed(0)
     trace = tiny_vae().double()(grey_images(), 2)
-    loss, _ = seeing(total, 2)(trace, 0)
+    loss, _ = total_correlation_of(total, 2)(trace, 0)
     torch.testing.assert_close(loss, -trace.log_weight.mean(), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("total", [4, 1000])
-def test_posteriors_that_do_not_overlap_say_log_n_nats_and_never_more(total: int) -> None:
+def test_disjoint_posteriors_have_a_mutual_information_of_log_n(total: int) -> None:
     torch.manual_seed(0)
     mean = 1000 * torch.arange(4.0, dtype=torch.float64).unsqueeze(1).expand(4, 5)
-    _, parts = seeing(total)(trace_of(mean, 0.1), 0)
+    _, parts = total_correlation_of(total)(trace_of(mean, 0.1), 0)
     assert parts["mutual_information"].item() == pytest.approx(math.log(total))
     # All five dimensions repeat the first.
     assert parts["total_correlation"].item() == pytest.approx(4 * math.log(total))
@@ -94,20 +94,20 @@ def test_mutual_information_never_exceeds_log_n() -> None:
     for spread in (0.1, 1.0, 10.0, 100.0):
         for total in (6, 50):
             trace = trace_of(spread * torch.randn(6, 4).double(), 0.5, num_samples=3)
-            _, parts = seeing(total, 3)(trace, 0)
+            _, parts = total_correlation_of(total, 3)(trace, 0)
             assert parts["mutual_information"] <= math.log(total) + 1e-12
 
 
 def test_posteriors_that_are_all_the_same_say_nothing_of_the_image() -> None:
     torch.manual_seed(0)
-    _, parts = seeing(50)(trace_of(torch.ones(6, 3).double(), 0.5), 0)
+    _, parts = total_correlation_of(50)(trace_of(torch.ones(6, 3).double(), 0.5), 0)
     assert parts["mutual_information"].item() == pytest.approx(0, abs=1e-12)
     assert parts["total_correlation"].item() == pytest.approx(0, abs=1e-12)
 
 
 def test_a_single_dimension_has_no_total_correlation() -> None:
     torch.manual_seed(0)
-    _, parts = seeing(50)(trace_of(torch.randn(6, 1).double(), 0.5), 0)
+    _, parts = total_correlation_of(50)(trace_of(torch.randn(6, 1).double(), 0.5), 0)
     assert parts["total_correlation"].item() == pytest.approx(0, abs=1e-12)
 
 
@@ -116,7 +116,7 @@ def test_density_of_the_aggregate_is_unbiased_over_the_batches_there_can_be() ->
     everything = torch.randn(6, 2).double()
     z = everything[0] + 0.3
     density = normal(everything, 0.8).log_prob(z).exp()  # (N,), under each image's posterior
-    objective = seeing(6)
+    objective = total_correlation_of(6)
     estimates = []
     for others in itertools.combinations(range(1, 6), 2):
         weights = objective._log_weights(3, density).exp()[0]  # of the sample of image 0
@@ -126,7 +126,7 @@ def test_density_of_the_aggregate_is_unbiased_over_the_batches_there_can_be() ->
 
 def test_number_of_training_images_is_kept_with_the_weights() -> None:
     fresh = TotalCorrelation(1, 1.0, 1.0, 1.0)
-    fresh.load_state_dict(seeing(55_000).state_dict())
+    fresh.load_state_dict(total_correlation_of(55_000).state_dict())
     assert fresh.num_images == 55_000
 
 
@@ -154,7 +154,7 @@ def test_squared_discrepancy_is_the_sums_over_pairs_written_out(kernel: Kernel) 
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "inverse_multiquadratic"])
-def test_squared_discrepancy_of_one_law_from_itself_is_nought_on_average(kernel: Kernel) -> None:
+def test_squared_discrepancy_of_equal_distributions_is_zero_on_average(kernel: Kernel) -> None:
     torch.manual_seed(0)
     x, y = torch.randn(2, 20_000, 5, 2).double().unbind()
     estimates = squared_mmd(x, y, kernel, [0.5])
@@ -171,8 +171,8 @@ def test_squared_discrepancy_of_shifted_normals_is_the_closed_form() -> None:
     estimates = squared_mmd(x, y + shift, "rbf", [scale])
     # The difference of two samples is normal with variance 2 around 0 or the shift.
     width = 2 * 3 * scale
-    alike = (1 + 4 / width) ** -1.5
-    exact = 2 * alike * (1 - math.exp(-shift.square().sum().item() / (width + 4)))
+    same = (1 + 4 / width) ** -1.5
+    exact = 2 * same * (1 - math.exp(-shift.square().sum().item() / (width + 4)))
     standard_error = estimates.std() / math.sqrt(len(estimates))
     assert standard_error < 0.02 * exact
     assert (estimates.mean() - exact).abs() < 4 * standard_error
@@ -203,14 +203,14 @@ def test_weights_are_of_the_rate_and_the_discrepancy_from_the_prior() -> None:
     assert mmd > 0.5
 
 
-def test_a_prior_of_each_images_own_is_drawn_from_once_for_each() -> None:
+def test_a_prior_that_differs_between_images_is_sampled_once_for_each() -> None:
     torch.manual_seed(0)
     base = trace_of(torch.randn(6, 3).double(), 0.5, num_samples=4)
     far = 100 * torch.arange(6.0).double().unsqueeze(1).expand(6, 3)
     posterior, prior = normal(far, 0.1), normal(far, 0.1)
     latent = Latent(posterior.rsample(torch.Size((4,))), posterior, prior)
     loss, parts = MMD(4, 0.0, 1.0, "rbf", [1.0])(Trace(base.x, (latent,), base.likelihood), 0)
-    # Each sample is alike one of the prior's, and unlike all others.
+    # Each sample is similar to one of the prior, and far from all others.
     assert parts["mmd"].item() == pytest.approx(-2 / 6, abs=0.01)
     assert loss.isfinite()
 
@@ -247,7 +247,7 @@ def test_penalty_is_of_squared_differences_from_the_identity() -> None:
     assert penalty(trace, "latents", 0.0, 1.0) == pytest.approx(2 * 1**2)
 
 
-def test_covariance_of_the_latents_takes_in_that_of_each_posterior() -> None:
+def test_covariance_of_the_latents_includes_that_of_each_posterior() -> None:
     # Means that are all the same, so that only the posteriors' own covariance is left.
     matrices = torch.eye(2).double().repeat(4, 1, 1)
     matrices[:, 0, 1] = matrices[:, 1, 0] = torch.tensor([0.9, 0.1, 0.3, 0.7]).double()
@@ -272,7 +272,7 @@ def test_covariance_of_the_latents_is_that_of_their_samples() -> None:
     assert penalty(trace, "latents", 0.0, 1.0) == pytest.approx(off_diagonal, rel=0.05)
 
 
-def test_means_that_are_white_cost_nothing() -> None:
+def test_white_means_have_no_penalty() -> None:
     torch.manual_seed(0)
     means = torch.randn(40, 3).double()
     means = means - means.mean(0)

@@ -19,7 +19,7 @@ from vae_lightning.objectives.geco import GECO
 
 
 def terms(rate: Any, distortion: Any) -> Any:
-    """As much of a trace as GECO looks at."""
+    """The part of a trace that GECO uses."""
     rate, distortion = (torch.as_tensor(value, dtype=torch.float64) for value in (rate, distortion))
     return SimpleNamespace(
         rate=rate.reshape(1, -1), distortion=distortion.reshape(1, -1), latents=(), auxiliary={}
@@ -81,16 +81,16 @@ def test_a_target_out_of_reach_does_not_make_the_loss_overflow() -> None:
     assert objective.log_multiplier.exp() > 0
 
 
-def test_least_rate_is_found_at_which_the_distortion_is_as_asked_for() -> None:
-    # Rate a^2 and distortion (3 - a)^2: a distortion of 1 is first had at a = 2.
-    place = nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    objective = GECO(1, target=1.0, step_size=0.01, averaging=0.5).double()
-    optimizer = torch.optim.SGD([place], lr=0.02)
-    for step in range(3000):
+def test_the_least_rate_with_the_required_distortion_is_found() -> None:
+    # Rate a^2 and distortion (3 - a)^2: a distortion of 1 is reached at a = 2.
+    point = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    objective = GECO(1, target=1.0, step_size=0.03, averaging=0.5).double()
+    optimizer = torch.optim.SGD([point], lr=0.05)
+    for step in range(1000):
         optimizer.zero_grad()
-        objective(terms(place**2, (3 - place) ** 2), step)[0].backward()
+        objective(terms(point**2, (3 - point) ** 2), step)[0].backward()
         optimizer.step()
-    assert place.item() == pytest.approx(2, abs=1e-3)
+    assert point.item() == pytest.approx(2, abs=1e-3)
     # Where the slopes balance: 2 a = lambda * 2 (3 - a).
     assert objective.log_multiplier.exp().item() == pytest.approx(2, abs=1e-2)
 
@@ -112,7 +112,7 @@ def loss_of(model: VAE, latent_weight: float, penalty: Any, decoder_weight: floa
     return objective(model(grey_images(), objective.num_samples), 0)[0]
 
 
-def test_codes_are_charged_for_half_their_squared_length() -> None:
+def test_the_penalty_of_a_code_is_half_its_squared_length() -> None:
     model, x = linear_codes(), grey_images()
     codes = head(model.posterior)(x.flatten(1))
     pixels = head(model.likelihood)(codes)
@@ -133,7 +133,7 @@ def test_penalty_estimates_the_squared_jacobian_without_bias_and_reaches_the_dec
     torch.manual_seed(0)
     weight = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
     z = torch.randn(20_000, 2, 3, dtype=torch.float64, requires_grad=True)
-    # The tangent's slope differs from place to place: of the image's own code, no other's.
+    # The slope of the tangent differs between codes.
     images = (z @ weight.T).tanh()
     slopes = 1 - images.detach() ** 2  # (K, B, 6)
     exact = (slopes.square() @ weight.detach().square()).sum(-1)
@@ -149,7 +149,7 @@ def test_penalty_estimates_the_squared_jacobian_without_bias_and_reaches_the_dec
     torch.testing.assert_close(gradient, 2 * weight.detach(), rtol=0, atol=0.15)
 
 
-def test_penalty_is_weighed_and_left_out_where_no_gradients_are_taken() -> None:
+def test_penalty_has_its_weight_and_is_omitted_without_gradients() -> None:
     model = linear_codes()
     without = loss_of(model, 0.3, "gradient", 0.0)
     single, double = (loss_of(model, 0.3, "gradient", weight) - without for weight in (1.0, 2.0))

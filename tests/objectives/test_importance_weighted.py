@@ -1,4 +1,4 @@
-"""The importance-weighted objective: its value, its gradient, and the mistakes made of it."""
+"""The importance-weighted objective: its value, its gradient, and common mistakes."""
 
 import math
 from functools import partial
@@ -65,15 +65,15 @@ def test_gradient_agrees_with_a_numerical_one(num_samples: int) -> None:
     gradients = torch.autograd.grad(loss_of(model, x, num_samples), parameters)
     step = 1e-6
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        for place in range(0, parameter.numel(), 3):
+        for index in range(0, parameter.numel(), 3):
             values = []
             for sign in (1, -1):
                 with torch.no_grad():
-                    parameter.view(-1)[place] += sign * step
+                    parameter.view(-1)[index] += sign * step
                     values.append(loss_of(model, x, num_samples).item())
-                    parameter.view(-1)[place] -= sign * step
+                    parameter.view(-1)[index] -= sign * step
             numerical = (values[0] - values[1]) / (2 * step)
-            assert gradient.reshape(-1)[place].item() == pytest.approx(numerical, abs=1e-7)
+            assert gradient.reshape(-1)[index].item() == pytest.approx(numerical, abs=1e-7)
 
 
 def test_the_best_sample_of_each_image_weighs_most_in_the_gradient() -> None:
@@ -93,6 +93,6 @@ def test_the_best_sample_of_each_image_weighs_most_in_the_gradient() -> None:
 
 
 @pytest.mark.parametrize("num_samples", [0, -1])
-def test_a_number_of_samples_that_is_none_is_refused(num_samples: int) -> None:
+def test_a_number_of_samples_below_one_is_refused(num_samples: int) -> None:
     with pytest.raises(ValueError, match=f"^num_samples={num_samples} is out of range"):
         importance_weighted(num_samples)

@@ -1,4 +1,4 @@
-"""What the objectives share: neutral settings, options as configured, what they refuse."""
+"""All objectives: neutral settings, options as configured, and refusals."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from linear_gaussian import grey_images, linear_gaussian, with_wrong_posterior
+from option_grid import option as configuration
 from tiny import composed_model, head, options, tiny_vae
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.config.compatibility import check_together
@@ -48,8 +49,9 @@ def of_codes() -> VAE:
 
 
 def configured(option: str, *overrides: str) -> Objective:
-    config = to_container(compose("train", [f"objective={option}", *overrides]).objective)
-    objective = instantiate(config, "objective")
+    changes = dict(override.removeprefix("objective.").split("=") for override in overrides)
+    node = configuration("objective", option)
+    objective = instantiate({**node, **{key: float(v) for key, v in changes.items()}}, "objective")
     assert isinstance(objective, Objective)
     return objective
 
@@ -103,7 +105,7 @@ def test_every_option_is_finite_for_a_batch_of_one_image(option: str) -> None:
 
 
 @pytest.mark.parametrize("option", options("objective"))
-def test_every_option_adds_the_models_own_losses(option: str) -> None:
+def test_every_option_adds_the_auxiliary_losses_of_the_model(option: str) -> None:
     model = of_codes() if option == "autoencoder" else tiny_vae()
     objective = configured(option).eval()
     torch.manual_seed(0)
@@ -117,7 +119,7 @@ def test_every_option_adds_the_models_own_losses(option: str) -> None:
     torch.testing.assert_close(losses[1] - losses[0], torch.tensor(1.0), rtol=0, atol=1e-4)
 
 
-# -- codes without noise --------------------------------------------------------------------------
+# -- deterministic codes ---------------------------------------------------------------------------
 
 
 def test_rate_of_a_code_is_minus_its_log_density_under_the_prior() -> None:
@@ -151,7 +153,7 @@ REFUSED = [name for name in options("objective") if name not in ("autoencoder", 
     ("option", "overrides"),
     [*((name, []) for name in REFUSED), ("mmd", ["objective.rate_weight=0.5"])],
 )
-def test_codes_without_noise_are_refused_where_a_bound_is_asked_for(
+def test_deterministic_codes_are_refused_by_objectives_with_a_bound(
     option: str, overrides: list[str]
 ) -> None:
     with pytest.raises(ConfigError, match=r"no density.* choose objective=autoencoder") as caught:
@@ -160,7 +162,7 @@ def test_codes_without_noise_are_refused_where_a_bound_is_asked_for(
 
 
 @pytest.mark.parametrize("option", ["autoencoder", "mmd"])
-def test_codes_without_noise_go_with_objectives_that_ask_for_no_bound(option: str) -> None:
+def test_deterministic_codes_are_accepted_by_objectives_without_a_bound(option: str) -> None:
     check_together(of_codes(), configured(option))
 
 
@@ -169,28 +171,29 @@ def test_autoencoder_refuses_a_posterior_with_noise() -> None:
         check_together(tiny_vae(), configured("autoencoder"))
 
 
-def test_codes_without_noise_give_no_bound_on_the_evidence() -> None:
+def test_deterministic_codes_give_no_bound_on_the_evidence() -> None:
     with pytest.raises(ValueError, match="no bound"):
         of_codes().log_likelihood(grey_images(dtype=torch.float32), 2)
 
 
-def test_codes_of_several_layers_are_told_of_nothing_that_refuses_them_too() -> None:
+def test_the_refusal_of_several_deterministic_layers_offers_another_posterior_only() -> None:
     model = composed_model("model=hierarchical", "model/posterior=deterministic", "data.size=4")
     with pytest.raises(ConfigError, match=r"choose another model/posterior$"):
         check_together(model, configured("elbo"))
 
 
-# -- what no trace shows --------------------------------------------------------------------------
+# -- combinations that are refused -----------------------------------------------------------------
 
 CATEGORIES = (
     "model/posterior=relaxed_categorical",
     "model/prior=uniform_categorical",
     "model.posterior.temperature=0.1",
 )
-CODEBOOK = ("model=vector_quantized", "data.size=28")
+CODEBOOK = ("model=vector_quantized", "data.size=28", "model.prior.layers=1")
 WEIGHTED = "objective=importance_weighted"
 DREG = (WEIGHTED, "objective.gradient=dreg")
-# A command line, what its refusal says, and each choice that the refusal offers.
+SMALL = ("data.size=4", "paths.run_dir=unused")
+# A command line, its error message, and each choice that the message offers.
 MEANINGLESS = [
     (
         ["model.decoder.batch_norm=true", *DREG],
@@ -261,14 +264,13 @@ MEANINGLESS = [
 
 
 def check_of(*overrides: str) -> None:
-    small = ["data.size=4", "paths.run_dir=unused"]
-    config = compose("train", [*small, *overrides])
-    model = composed_model(*small, *overrides)
+    config = compose("train", [*SMALL, *overrides])
+    model = instantiate(to_container(config.model), "model")
     check_together(model, instantiate(to_container(config.objective), "objective"))
 
 
 @pytest.mark.parametrize(("overrides", "message", "choices"), MEANINGLESS)
-def test_what_would_be_silently_wrong_is_refused_and_what_is_offered_instead_works(
+def test_a_combination_that_would_be_wrong_is_refused_and_each_choice_offered_works(
     overrides: list[str], message: str, choices: list[list[str]]
 ) -> None:
     with pytest.raises(ConfigError, match=message) as refusal:
@@ -285,18 +287,18 @@ def test_a_model_of_codes_is_reported_to_have_no_bound() -> None:
     assert not has_bound(of_codes())
 
 
-# -- other refusals -------------------------------------------------------------------------------
+# -- other refusals --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("option", ["total_correlation", "mmd", "moment_matching"])
-def test_two_layers_are_refused_where_one_is_meant(option: str) -> None:
+def test_two_layers_are_refused_where_one_is_required(option: str) -> None:
     trace = linear_gaussian(SHAPE)(grey_images(SHAPE), 1)
     two = Trace(trace.x, [*trace.latents, *trace.latents], trace.likelihood)
     with pytest.raises(ValueError, match="is defined for one stochastic layer, not 2: choose"):
         configured(option)(two, 0)
 
 
-def test_total_correlation_refuses_dimensions_that_do_not_separate() -> None:
+def test_total_correlation_refuses_dependent_dimensions() -> None:
     objective = configured("total_correlation")
     correlated = linear_gaussian(SHAPE, correlated=True)(grey_images(SHAPE), 1)
     with pytest.raises(ValueError, match="choose model/posterior=diagonal_normal"):
@@ -342,16 +344,17 @@ def test_moment_matching_refuses_a_posterior_without_known_moments() -> None:
     ],
 )
 def test_values_out_of_range_are_refused_by_name(option: str, key: str, value: Any) -> None:
-    config = to_container(compose("train", [f"objective={option}"]).objective)
     with pytest.raises(ConfigError, match=key):
-        instantiate({**config, key: value}, "objective")
+        instantiate({**configuration("objective", option), key: value}, "objective")
 
 
-# -- capacity -------------------------------------------------------------------------------------
+# -- capacity --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("step", "capacity"), [(0, 0.0), (5, 2.0), (10, 4.0), (99, 4.0)])
-def test_rate_is_drawn_to_a_capacity_that_grows(step: int, capacity: float) -> None:
+def test_loss_contains_the_distance_of_the_rate_from_a_growing_capacity(
+    step: int, capacity: float
+) -> None:
     torch.manual_seed(0)
     trace = with_wrong_posterior(SHAPE)(grey_images(SHAPE), 2)
     objective = Capacity(2, gamma=3.0, capacity=4.0, schedule=Linear(10))

@@ -21,7 +21,7 @@ def test_linear_schedule_rises_in_a_straight_line_and_stays() -> None:
     assert [schedule.at(step) for step in range(7)] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
 
-def test_cyclical_schedule_rises_stays_and_begins_anew() -> None:
+def test_cyclical_schedule_rises_stays_and_starts_again() -> None:
     schedule = Cyclical(period=8, rising=0.5)
     cycle = [0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0]
     assert [schedule.at(step) for step in range(20)] == [*cycle, *cycle, *cycle[:4]]
@@ -44,11 +44,11 @@ def test_jump_is_a_fraction_before_its_step_and_one_from_then_on() -> None:
 @pytest.mark.parametrize(
     "schedule", [Constant(), Linear(7), Jump(7, 0.3), Cyclical(7, 0.3), Cyclical(3, 1.0)]
 )
-def test_schedules_stay_between_nought_and_one(schedule: Schedule) -> None:
+def test_schedules_stay_between_zero_and_one(schedule: Schedule) -> None:
     assert all(0 <= schedule.at(step) <= 1 for step in range(100))
 
 
-def test_schedules_refuse_steps_that_are_none() -> None:
+def test_schedules_refuse_steps_below_one() -> None:
     with pytest.raises(ValueError, match=r"^steps=0 is out of range"):
         Linear(steps=0)
     with pytest.raises(ValueError, match=r"^period=0 is out of range"):
@@ -58,7 +58,7 @@ def test_schedules_refuse_steps_that_are_none() -> None:
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
-def test_schedules_refuse_a_fraction_that_is_none(fraction: float) -> None:
+def test_schedules_refuse_a_fraction_out_of_range(fraction: float) -> None:
     with pytest.raises(ValueError, match=f"^rising={fraction} is out of range"):
         Cyclical(period=10, rising=fraction)
     with pytest.raises(ValueError, match=f"^before={fraction} is out of range"):
@@ -78,7 +78,7 @@ def test_beta_is_multiplied_by_its_schedule(step: int, weight: float, free_bits:
     assert parts == {}
 
 
-def test_free_bits_charge_each_dimension_for_what_its_mean_rate_has_above_them() -> None:
+def test_free_bits_apply_to_the_mean_rate_of_each_dimension() -> None:
     # Rates of half the squared mean: 0.5 and 4.5 nats in the first dimension, 0 and 0.02 in the
     # second, so that a clamp before the mean over images would give 3.75 and 2 nats.
     location = torch.tensor([[1.0, 0.0], [3.0, 0.2]], dtype=torch.float64, requires_grad=True)
@@ -116,12 +116,12 @@ def test_free_bits_of_several_layers_add_up() -> None:
     torch.testing.assert_close(objective(two, 0)[0], trace.distortion.mean() + 2 * charged)
 
 
-def test_no_free_bits_are_the_bound() -> None:
+def test_without_free_bits_the_loss_is_minus_the_elbo() -> None:
     torch.manual_seed(0)
     trace = with_wrong_posterior(SHAPE)(grey_images(SHAPE), 2)
     torch.testing.assert_close(ELBO(2, 1.0, Constant(), 0.0)(trace, 0)[0], -trace.elbo.mean())
 
 
-def test_free_bits_below_nought_are_refused() -> None:
+def test_negative_free_bits_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^free_bits=-0.1 is out of range"):
         ELBO(1, 1.0, Constant(), free_bits=-0.1)
