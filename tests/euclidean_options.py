@@ -50,7 +50,7 @@ def some_images(count: int = 4) -> Tensor:
     return torch.rand(count, 1, 4, 4, generator=generator).double()
 
 
-def grid_2d(low: float = -12.0, high: float = 12.0, steps: int = 240) -> tuple[Tensor, float]:
+def grid_2d(low: float = -12.0, high: float = 12.0, steps: int = 321) -> tuple[Tensor, float]:
     """Points of a square grid, (steps**2, 2), and the area of a cell."""
     line = torch.linspace(low, high, steps, dtype=torch.float64)
     return torch.cartesian_prod(line, line), float(line[1] - line[0]) ** 2

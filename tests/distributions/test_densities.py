@@ -120,7 +120,7 @@ def test_bernoulli_pixels_stay_finite_far_from_zero(logit: float) -> None:
     log_prob = one_pixel(logits).log_prob(image(torch.tensor([0.0, 1.0])))
     log_prob.sum().backward()
     assert log_prob.tolist() == [min(0.0, -logit), min(0.0, logit)]
-    # The wrong pixel pulls with its whole weight, the right one not at all.
+    # The gradient of a wrong pixel is its whole weight, that of a right one zero.
     assert logits.grad is not None
     assert logits.grad.tolist() == ([-1.0, 0.0] if logit > 0 else [0.0, 1.0])
 

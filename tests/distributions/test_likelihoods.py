@@ -41,7 +41,9 @@ GREY = torch.arange(256, dtype=torch.float64) / 255
 SHAPE = (2, 3, 4)
 
 
-def made(variant: str, in_features: Any = 5, image_shape: Any = SHAPE, **more: Any) -> Likelihood:
+def likelihood_of(
+    variant: str, in_features: Any = 5, image_shape: Any = SHAPE, **more: Any
+) -> Likelihood:
     """The likelihood of an option file, always with the same weights."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -73,7 +75,7 @@ def data_with_mean(mean: Tensor) -> Any:
 
 def one_pixel(variant: str, features: Tensor) -> Any:
     """Distributions of images of a single pixel."""
-    likelihood = made(variant, 1, (1, 1, 1)).to(features.dtype).eval()
+    likelihood = likelihood_of(variant, 1, (1, 1, 1)).to(features.dtype).eval()
     return likelihood(features)
 
 
@@ -94,7 +96,7 @@ def test_batch_is_that_of_the_features_and_the_event_an_image(
     sizes = (in_features,) if isinstance(in_features, int) else in_features
     for dtype in (torch.float32, torch.float64):
         for training in (True, False):
-            likelihood = made(variant, in_features).to(dtype).train(training)
+            likelihood = likelihood_of(variant, in_features).to(dtype).train(training)
             p = likelihood(torch.randn(7, 6, *sizes, dtype=dtype))
             assert p.batch_shape == (7, 6)
             assert p.event_shape == SHAPE
@@ -112,7 +114,7 @@ def test_batch_is_that_of_the_features_and_the_event_an_image(
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_broadcasting_does_not_change_the_score_of_an_image(variant: str) -> None:
     torch.manual_seed(0)
-    likelihood = made(variant).double().eval()
+    likelihood = likelihood_of(variant).double().eval()
     features, x = torch.randn(4, 3, 5).double(), images(3, *SHAPE).double()
     many = likelihood(features).log_prob(x)
     for k in range(4):
@@ -130,7 +132,7 @@ def test_broadcasting_does_not_change_the_score_of_an_image(variant: str) -> Non
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_log_probability_of_a_pixel_depends_on_its_own_parameters_only(variant: str) -> None:
     torch.manual_seed(0)
-    likelihood = made(variant).double().eval()
+    likelihood = likelihood_of(variant).double().eval()
     p, x = likelihood(torch.randn(5).double()), images(*SHAPE).double()
     # A change of one pixel costs the same whatever the others are: there is no more to a sum.
     other = images(2, *SHAPE).double()[1]
@@ -155,7 +157,7 @@ def test_log_probability_of_a_pixel_depends_on_its_own_parameters_only(variant: 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_mean_is_that_of_the_samples(variant: str) -> None:
     torch.manual_seed(0)
-    likelihood = made(variant).eval()
+    likelihood = likelihood_of(variant).eval()
     with torch.no_grad():
         p = likelihood(torch.randn(2, 5))
         samples = p.sample(torch.Size((20_000,)))
@@ -176,7 +178,7 @@ def test_distribution_starts_at_the_mean_image_with_start_at_mean(
     variant: str, in_features: int | tuple[int, ...]
 ) -> None:
     mean = torch.linspace(0.011, 0.989, 24).reshape(SHAPE)
-    likelihood = made(variant, in_features, start_at_mean=True).eval()
+    likelihood = likelihood_of(variant, in_features, start_at_mean=True).eval()
     sizes = (in_features,) if isinstance(in_features, int) else in_features
     likelihood.initialize_from(data_with_mean(mean))
     start = likelihood(torch.zeros(1, *sizes)).mean[0]
@@ -191,7 +193,7 @@ def test_distribution_starts_at_the_mean_image_with_start_at_mean(
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_bias_is_left_alone_without_start_at_mean(variant: str) -> None:
-    likelihood = made(variant)
+    likelihood = likelihood_of(variant)
     before = {name: value.clone() for name, value in likelihood.state_dict().items()}
     likelihood.initialize_from(data_with_mean(torch.full(SHAPE, 0.3)))
     assert all(torch.equal(likelihood.state_dict()[name], value) for name, value in before.items())
@@ -201,7 +203,7 @@ def test_bias_is_left_alone_without_start_at_mean(variant: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_parameter_gets_a_finite_gradient(variant: str, size: float) -> None:
     torch.manual_seed(0)
-    likelihood = made(variant)
+    likelihood = likelihood_of(variant)
     features = (size * torch.randn(2, 6, 5)).requires_grad_()
     log_prob = likelihood(features).log_prob(images(6, *SHAPE))
     assert log_prob.isfinite().all()
@@ -217,7 +219,7 @@ def test_every_parameter_gets_a_finite_gradient(variant: str, size: float) -> No
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_gradient_is_that_of_finite_differences(variant: str) -> None:
     torch.manual_seed(0)
-    likelihood = made(variant, 2, (1, 1, 3)).double()
+    likelihood = likelihood_of(variant, 2, (1, 1, 3)).double()
     features = torch.randn(2, 2).double().requires_grad_()
     x = images(2, 1, 1, 3).double()
     parameters = list(likelihood.parameters())
@@ -277,7 +279,7 @@ def test_probabilities_of_the_grey_values_of_a_pixel_sum_to_one(
 
 @pytest.mark.parametrize("variant", OF_GREY_VALUES)
 def test_pixels_between_grey_values_are_rounded_to_the_nearest(variant: str) -> None:
-    p = made(variant).eval()(torch.randn(5, generator=torch.Generator().manual_seed(0)))
+    p = likelihood_of(variant).eval()(torch.randn(5, generator=torch.Generator().manual_seed(0)))
     x = images(*SHAPE)
     nearby = (x + 0.4 / 255 * torch.where(x < 0.5, 1, -1)).clamp(0, 1)
     assert torch.equal(p.log_prob(nearby), p.log_prob(x))
@@ -286,7 +288,7 @@ def test_pixels_between_grey_values_are_rounded_to_the_nearest(variant: str) -> 
 
 @pytest.mark.parametrize("variant", OF_GREY_VALUES)
 def test_half_precision_distinguishes_grey_values(variant: str) -> None:
-    likelihood = made(variant).eval()
+    likelihood = likelihood_of(variant).eval()
     features, x = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)), images(4, *SHAPE)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         rough = likelihood(features).log_prob(x)
@@ -560,7 +562,7 @@ def test_categorical_pixels_agree_with_torch_in_any_number_of_blocks(
 
 
 def test_categorical_has_few_parameters_for_its_256_values() -> None:
-    likelihood = made("categorical", 400, (1, 28, 28))
+    likelihood = likelihood_of("categorical", 400, (1, 28, 28))
     assert isinstance(likelihood, Categorical)
     own = likelihood.weight.numel() + likelihood.bias.numel()
     assert own == 16 * 256 + 256
@@ -586,14 +588,14 @@ def test_numbers_out_of_range_are_refused(
     variant: str, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"model.likelihood.{message}"):
-        made(variant, **changes)
+        likelihood_of(variant, **changes)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("binarize", ["none", "threshold"])
 def test_bound_is_named_after_the_likelihood_and_the_data(variant: str, binarize: str) -> None:
     model = tiny_vae()
-    model.likelihood = made(variant)
+    model.likelihood = likelihood_of(variant)
     data: Any = SimpleNamespace(protocol=SimpleNamespace(binarize=binarize))
     said = bound_name(data, model)
     if variant == "bernoulli":
@@ -607,7 +609,7 @@ def test_bound_is_named_after_the_likelihood_and_the_data(variant: str, binarize
 def test_log_probability_is_the_sum_over_the_pixels_and_not_their_mean(variant: str) -> None:
     @torch.no_grad()
     def of_equal_pixels(*shape: int) -> float:
-        likelihood = made(variant, image_shape=shape)
+        likelihood = likelihood_of(variant, image_shape=shape)
         for parameter in likelihood.parameters():
             nn.init.constant_(parameter, 0.3)
         x = torch.full((1, *shape), 102 / 255)
