@@ -94,21 +94,21 @@ def test_batch_is_that_of_the_features_and_the_event_an_image(
 ) -> None:
     torch.manual_seed(0)
     sizes = (in_features,) if isinstance(in_features, int) else in_features
-    for dtype in (torch.float32, torch.float64):
-        for training in (True, False):
-            likelihood = likelihood_of(variant, in_features).to(dtype).train(training)
-            p = likelihood(torch.randn(7, 6, *sizes, dtype=dtype))
-            assert p.batch_shape == (7, 6)
-            assert p.event_shape == SHAPE
-            assert p.mean.shape == (7, 6, *SHAPE)
-            assert p.sample().shape == (7, 6, *SHAPE)
-            samples = p.sample(torch.Size((3, 2)))
-            assert samples.shape == (3, 2, 7, 6, *SHAPE)
-            assert not samples.requires_grad
-            log_prob = p.log_prob(images(6, *SHAPE).to(dtype))
-            assert log_prob.shape == (7, 6)
-            assert log_prob.isfinite().all()
-            assert {p.mean.dtype, samples.dtype, log_prob.dtype} == {dtype}
+    for dtype, training in ((torch.float32, True), (torch.float64, False)):
+        likelihood = likelihood_of(variant, in_features).to(dtype).train(training)
+        p = likelihood(torch.randn(7, 6, *sizes, dtype=dtype))
+        mean = p.mean
+        assert p.batch_shape == (7, 6)
+        assert p.event_shape == SHAPE
+        assert mean.shape == (7, 6, *SHAPE)
+        assert p.sample().shape == (7, 6, *SHAPE)
+        samples = p.sample(torch.Size((3, 2)))
+        assert samples.shape == (3, 2, 7, 6, *SHAPE)
+        assert not samples.requires_grad
+        log_prob = p.log_prob(images(6, *SHAPE).to(dtype))
+        assert log_prob.shape == (7, 6)
+        assert log_prob.isfinite().all()
+        assert {mean.dtype, samples.dtype, log_prob.dtype} == {dtype}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
