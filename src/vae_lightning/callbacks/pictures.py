@@ -153,7 +153,8 @@ class Pictures(Callback):
 
 
 def _add_png(writer: Any, tag: str, png: bytes, shape: torch.Size, step: int) -> None:
-    # What SummaryWriter.add_image does, less a second and slower compression.
+    # SummaryWriter.add_image would compress the picture again, in 0.12 s. The default run draws two
+    # per epoch, so that is 4 % of an epoch on MNIST (430 steps of 12 ms, on the same loaded core).
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     _, height, width = shape

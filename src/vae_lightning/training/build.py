@@ -152,7 +152,7 @@ def _check_options(config: dict[str, Any]) -> None:
         for name, node in config[group].items():
             if not isinstance(node, dict | None):
                 raise ConfigError(
-                    f"{group}.{name}={node} should be a section, or null to leave it out"
+                    f"{group}.{name}={node} should be a section, or null to do without"
                 )
         # An experiment may set keys of a callback that was not chosen.
         config[group] = {
