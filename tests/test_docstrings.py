@@ -21,7 +21,7 @@ MODULES = sorted(
 )
 
 # The groups of conf/ whose options are parts of a model or of its training.
-GROUPS = ("model", "objective", "data", "optimizer", "mode")
+GROUPS = ("model", "objective", "optimizer")
 
 
 def targets() -> list[str]:

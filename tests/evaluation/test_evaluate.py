@@ -8,7 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import FinishedRun, RunCommand, read_metrics
+from conftest import CallCommand, FinishedRun, RunCommand, read_metrics
 from vae_lightning import load
 from vae_lightning.data.resizing import resize
 from vae_lightning.data.sources import Digits
@@ -22,6 +22,12 @@ def evaluate(run_command: RunCommand, run: FinishedRun, *args: str) -> Any:
     return run_command(f"ckpt_path={run.folder}", *args, module=MODULE)
 
 
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where the classifier of the feature space is trained once and kept."""
+    return f"{tmp_path_factory.mktemp('data')}"
+
+
 def evaluated(run_command: RunCommand, run: FinishedRun, folder: Path, *args: str) -> Any:
     """The process and what it wrote into a folder of the test's own."""
     process = evaluate(run_command, run, f"output_dir={folder}", *args)
@@ -30,10 +36,10 @@ def evaluated(run_command: RunCommand, run: FinishedRun, folder: Path, *args: st
 
 
 def test_a_run_is_measured_with_its_protocol_scalars_and_pictures(
-    run_command: RunCommand, finished_run: FinishedRun, tmp_path: Path
+    run_command: RunCommand, finished_run: FinishedRun, tmp_path: Path, data_dir: str
 ) -> None:
     folder = tmp_path / "found"
-    process, metrics = evaluated(run_command, finished_run, folder, QUICK)
+    process, metrics = evaluated(run_command, finished_run, folder, QUICK, f"data.root={data_dir}")
     for name in ("nll", "rate", "active_units", "mutual_information", "mse", "ssim", "recall"):
         assert math.isfinite(metrics[f"test/{name}"])
     assert metrics["test/nll"] < -metrics["test/elbo"]
@@ -90,13 +96,14 @@ def test_nll_is_that_of_the_checkpoint_on_the_images_of_the_split(
 
 
 def test_training_ends_with_an_evaluation_where_it_is_asked_for(
-    run_command: RunCommand, tmp_path: Path
+    run_command: RunCommand, tmp_path: Path, data_dir: str
 ) -> None:
     cwd = tmp_path / "a folder's name"
     cwd.mkdir()
     process = run_command(
         "data=digits", "callbacks=minimal", "trainer.max_epochs=1", "evaluate=true",
-        "data.val_size=1100", "data.eval_batch_size=1000", "nll_samples=30", cwd=cwd,
+        "data.val_size=1100", "data.eval_batch_size=1000", "nll_samples=30",
+        f"paths.data_dir={data_dir}", cwd=cwd,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     (folder,) = (cwd / "outputs" / "train" / "runs").iterdir()
@@ -116,7 +123,7 @@ def test_training_ends_with_the_use_of_the_latent_dimensions(finished_run: Finis
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "line"),
     [
         (["ckpt_path=null"], "ckpt_path is missing"),
         (["ckpt_path=nowhere"], "nowhere does not exist"),
@@ -134,18 +141,14 @@ def test_training_ends_with_the_use_of_the_latent_dimensions(finished_run: Finis
         (["device=gup"], "device=gup is no device: did you mean gpu?"),
     ],
 )
-def test_what_cannot_be_evaluated_is_refused_in_one_line(
-    run_command: RunCommand,
-    finished_run: FinishedRun,
-    tmp_path: Path,
-    args: list[str],
-    said: str,
+def test_an_evaluation_that_does_not_fit_is_refused_in_one_line(
+    call_command: CallCommand, finished_run: FinishedRun, tmp_path: Path, args: list[str], line: str
 ) -> None:
-    process = run_command(f"ckpt_path={finished_run.folder}", *args, module=MODULE)
-    assert process.returncode == 1
-    assert process.stderr.startswith("error: ")
-    assert said in process.stderr
-    assert len(process.stderr.splitlines()) == 1
+    outcome = call_command(f"ckpt_path={finished_run.folder}", *args, command="evaluate")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: ")
+    assert line in outcome.err
+    assert len(outcome.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 

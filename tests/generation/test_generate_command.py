@@ -160,7 +160,7 @@ def test_the_command_refuses_in_one_line_and_writes_no_samples(
         (
             "sphere",
             {"temperature": 0.5},
-            "mode.temperature=0.5: this model's prior, a HypersphericalUniform, is drawn from",
+            "mode.temperature=0.5 is not defined for this model's prior, a HypersphericalUniform",
         ),
         ("sphere", {"draw_from": "mixture"}, "mode.draw_from=mixture needs real vectors"),
         ("empty", {}, "empty holds no checkpoint"),

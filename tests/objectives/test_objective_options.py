@@ -252,7 +252,7 @@ MEANINGLESS = [
     ),
     (
         ["model=hierarchical", "model/posterior@model.conditional=von_mises_fisher"],
-        "latents on the sphere do not fit",
+        "latents on a sphere do not fit",
         [],
     ),
     (

@@ -532,7 +532,7 @@ def test_a_run_that_had_more_epochs_than_are_asked_for_is_refused_before_trainin
 ) -> None:
     path = checkpoint_of(straight[0])
     options = [*SMALL, "paths.run_dir=unused", f"ckpt_path={path}", "trainer.max_epochs=2"]
-    with pytest.raises(CheckpointError, match=r"trainer\.max_epochs=2 is too few") as error:
+    with pytest.raises(CheckpointError, match=r"trainer\.max_epochs=2 is too small") as error:
         build(to_container(compose("train", options)))
     assert str(path) in str(error.value)
     build(to_container(compose("train", [*options, "train=false"])))
