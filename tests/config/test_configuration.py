@@ -368,10 +368,12 @@ def test_importing_the_package_or_a_command_loads_neither_torch_nor_lightning(
     assert process.stdout.splitlines() == [f"{name} []" for name in modules], process.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
-    ("flags", "expected"),
-    [(["--help"], "paths: default"), (["--cfg", "job"], "output_dir: outputs")],
+    ("command", "flags", "expected"),
+    [
+        *((command, ["--help"], "paths: default") for command in COMMANDS),
+        ("train", ["--cfg", "job"], "output_dir: outputs"),
+    ],
 )
 def test_asking_a_command_for_help_loads_neither_torch_nor_lightning(
     tmp_path: Path, command: str, flags: list[str], expected: str

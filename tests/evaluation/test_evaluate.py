@@ -12,34 +12,33 @@ from conftest import CallCommand, FinishedRun, RunCommand, read_metrics
 from vae_lightning import load
 from vae_lightning.data.resizing import resize
 from vae_lightning.data.sources import Digits
-from vae_lightning.metrics import ImageBounds
+from vae_lightning.metrics import ImageBounds, features
 
-MODULE = "vae_lightning.evaluate"
 QUICK = "num_samples=20"
 
 
-def evaluate(run_command: RunCommand, run: FinishedRun, *args: str) -> Any:
-    return run_command(f"ckpt_path={run.folder}", *args, module=MODULE)
+@pytest.fixture
+def quick_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classifier of the feature space is trained for a moment only."""
+    monkeypatch.setattr(features, "STEPS", 50)
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where the classifier of the feature space is trained once and kept."""
-    return f"{tmp_path_factory.mktemp('data')}"
-
-
-def evaluated(run_command: RunCommand, run: FinishedRun, folder: Path, *args: str) -> Any:
-    """The process and what it wrote into a folder of the test's own."""
-    process = evaluate(run_command, run, f"output_dir={folder}", *args)
-    assert process.returncode == 0, process.stderr
-    return process, read_metrics(folder)
+def evaluated(
+    call_command: CallCommand, run: FinishedRun, folder: Path, *args: str
+) -> tuple[str, dict[str, Any]]:
+    """What an evaluation printed, and what it wrote into a folder of the test's own."""
+    outcome = call_command(
+        f"ckpt_path={run.folder}", f"output_dir={folder}", *args, command="evaluate"
+    )
+    assert outcome.status == 0, outcome.err
+    return outcome.out, read_metrics(folder)
 
 
 def test_a_run_is_measured_with_its_protocol_scalars_and_pictures(
-    run_command: RunCommand, finished_run: FinishedRun, tmp_path: Path, data_dir: str
+    call_command: CallCommand, finished_run: FinishedRun, tmp_path: Path, quick_classifier: None
 ) -> None:
     folder = tmp_path / "found"
-    process, metrics = evaluated(run_command, finished_run, folder, QUICK, f"data.root={data_dir}")
+    printed, metrics = evaluated(call_command, finished_run, folder, QUICK)
     for name in ("nll", "rate", "active_units", "mutual_information", "mse", "ssim", "recall"):
         assert math.isfinite(metrics[f"test/{name}"])
     assert metrics["test/nll"] < -metrics["test/elbo"]
@@ -65,29 +64,33 @@ def test_a_run_is_measured_with_its_protocol_scalars_and_pictures(
     board.Reload()
     assert board.Scalars("test/nll")[0].value == pytest.approx(metrics["test/nll"], rel=1e-6)
     assert "test/worst_explained" in board.Tags()["images"]
-    assert "nll, K = 20" in process.stdout
-    assert "cross-entropy" in process.stdout
+    assert "nll, K = 20" in printed
+    assert "cross-entropy" in printed
 
 
 def test_two_evaluations_agree_to_the_last_digit_alone_or_in_two_processes(
-    run_command: RunCommand, finished_run: FinishedRun, tmp_path: Path
+    run_command: RunCommand, call_command: CallCommand, finished_run: FinishedRun, tmp_path: Path
 ) -> None:
-    options = (QUICK, "num_images=50", "parts=[likelihood,latents]")
-    together = ("device=cpu", "devices=2")
-    found = []
-    for number, extra in enumerate([(), (), together]):
-        folder = tmp_path / str(number)
-        _, metrics = evaluated(run_command, finished_run, folder, *options, *extra)
+    options = (QUICK, "num_images=50", "parts=[likelihood,latents]", "device=cpu")
+    found = [
+        evaluated(call_command, finished_run, tmp_path / name, *options)[1] for name in ("a", "b")
+    ]
+    process = run_command(
+        f"ckpt_path={finished_run.folder}", f"output_dir={tmp_path / 'c'}", *options, "devices=2",
+        module="vae_lightning.evaluate",
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    found.append(read_metrics(tmp_path / "c"))
+    for metrics in found:
         metrics.pop("protocol")
-        found.append(metrics)
     assert found[0] == found[1] == found[2]
 
 
 def test_nll_is_that_of_the_checkpoint_on_the_images_of_the_split(
-    run_command: RunCommand, finished_run: FinishedRun, tmp_path: Path
+    call_command: CallCommand, finished_run: FinishedRun, tmp_path: Path
 ) -> None:
     options = (QUICK, "num_images=10", "parts=[likelihood]")
-    _, metrics = evaluated(run_command, finished_run, tmp_path / "found", *options)
+    _, metrics = evaluated(call_command, finished_run, tmp_path / "found", *options)
     metric = ImageBounds(20, 0)
     images = resize(Digits().load(Path(), train=False)[0], 28)[:10].float() / 255
     metric.update(load(finished_run.folder), images, torch.arange(10))
@@ -95,23 +98,26 @@ def test_nll_is_that_of_the_checkpoint_on_the_images_of_the_split(
     assert metrics["test/nll"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_training_ends_with_an_evaluation_where_it_is_asked_for(
-    run_command: RunCommand, tmp_path: Path, data_dir: str
+def test_training_ends_with_an_evaluation_with_evaluate_true(
+    call_command: CallCommand,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    quick_classifier: None,
 ) -> None:
     cwd = tmp_path / "a folder's name"
     cwd.mkdir()
-    process = run_command(
+    monkeypatch.chdir(cwd)
+    outcome = call_command(
         "data=digits", "callbacks=minimal", "trainer.max_epochs=1", "evaluate=true",
-        "data.val_size=1100", "data.eval_batch_size=1000", "nll_samples=30",
-        f"paths.data_dir={data_dir}", cwd=cwd,
+        "data.val_size=1100", "data.eval_batch_size=1000", "nll_samples=30", "trainer=cpu",
     )  # fmt: skip
-    assert process.returncode == 0, process.stderr
+    assert outcome.status == 0, outcome.err
     (folder,) = (cwd / "outputs" / "train" / "runs").iterdir()
     (evaluation,) = (folder / "evaluate").iterdir()
     metrics = read_metrics(evaluation)
     assert metrics["protocol"]["num_samples"] == 30
     assert metrics["protocol"]["checkpoint"] == read_metrics(folder)["checkpoint"]
-    assert "nll, K = 30" in process.stdout
+    assert "nll, K = 30" in outcome.out
 
 
 def test_training_ends_with_the_use_of_the_latent_dimensions(finished_run: FinishedRun) -> None:
@@ -153,6 +159,6 @@ def test_an_evaluation_that_does_not_fit_is_refused_in_one_line(
 
 
 def test_help_answers_without_torch(run_command: RunCommand) -> None:
-    process = run_command("--help", module=MODULE)
+    process = run_command("--help", module="vae_lightning.evaluate")
     assert process.returncode == 0
     assert "num_samples" in process.stdout
