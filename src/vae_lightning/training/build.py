@@ -14,6 +14,7 @@ from vae_lightning.config.compatibility import check_accelerator, check_parts, c
 from vae_lightning.data import ImageDataModule
 from vae_lightning.errors import ConfigError, DivergedError
 from vae_lightning.training.module import VAEModule
+from vae_lightning.training.step_overhead import reduce_overhead
 
 
 class TrainOptions(TypedDict):
@@ -75,6 +76,7 @@ class Run:
         Raises:
             DivergedError: a term stopped being finite; the message names the last good checkpoint.
         """
+        reduce_overhead(self.trainer)
         # These objects live as long as the run; each garbage collection of them takes 0.3 s.
         gc.collect()
         gc.freeze()

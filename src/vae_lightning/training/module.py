@@ -7,7 +7,6 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -19,6 +18,7 @@ from vae_lightning.errors import DivergedError
 from vae_lightning.models import Model
 from vae_lightning.objectives import Objective
 from vae_lightning.objectives.objective import TERMS
+from vae_lightning.training.step_overhead import LowOverheadModule
 from vae_lightning.utils.data_dependent import DataDependent
 from vae_lightning.utils.random_state import fixed_noise, random_state, set_random_state
 
@@ -32,7 +32,7 @@ class _Step(NamedTuple):
     loss: Tensor
 
 
-class VAEModule(LightningModule):
+class VAEModule(LowOverheadModule):
     """Trains a model on an objective.
 
     Logged, in nats per image and averaged over images: `elbo`, `rate` and `distortion` of the
