@@ -1,8 +1,8 @@
 """Less bookkeeping by Lightning in each training step.
 
-Together this saves 3 to 6 % of a step of the default run: medians and quartiles of three runs on two
-CPU cores, each with 100 to 200 blocks of 15 steps with it, and as many without it in turn. It is in
-one file, so that nothing else has to know about it. It does not change what is computed.
+Together this saves 3 to 6 % of a step of the default run: medians and quartiles of three runs on
+two CPU cores, each with 100 to 200 blocks of 15 steps with it, and as many without it in turn. It
+is in one file, so that nothing else has to know about it. It does not change what is computed.
 """
 
 from contextlib import AbstractContextManager, nullcontext
