@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import vae_lightning
+from conftest import CallCommand, FinishedRun
 from tiny import composed_model
 from vae_lightning import load
 from vae_lightning.cli.device import choose_device
@@ -203,3 +204,34 @@ def test_a_checkpoint_of_another_version_loads_where_it_fits_and_names_both_wher
     assert f"(written by vae_lightning 9.9.9, this is {here})" in line
     assert "of_the_future is not an option of VAE" in line
     assert "\n" not in line
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("evaluate", ["parts=[likelihood,latents]", "num_samples=2", "num_images=8"]),
+        ("generate", ["mode.count=4"]),
+        ("detect", ["against=fashion_mnist", "detect.score=latent"]),
+        ("export", []),
+    ],
+)
+def test_a_command_reads_its_checkpoint_once(
+    command: str,
+    options: list[str],
+    call_command: CallCommand,
+    finished_run: FinishedRun,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = []
+    load_file = torch.load
+
+    def counting(path: Any, *args: Any, **kwargs: Any) -> Any:
+        read.append(path)
+        return load_file(path, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "load", counting)
+    call_command(f"ckpt_path={finished_run.folder}", *options, command=command)
+    assert len([path for path in read if str(path).endswith(".ckpt")]) == 1
