@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,8 +27,9 @@ from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.latents import Score
 from vae_lightning.models import Model
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.progress import progress
 
-# Images between two steps of the progress bar.
+# Images per step of the progress bar.
 _BATCH = 20
 
 _PARTS = ("likelihood", "latents", "samples")
@@ -100,11 +102,11 @@ def prepare(config: dict[str, Any]) -> Evaluation:
             "precision": config["precision"],
             "default_root_dir": config["paths"]["run_dir"],
             "enable_model_summary": False,
+            "enable_progress_bar": False,
         },
         "trainer",
         logger=False,
         enable_checkpointing=False,
-        callbacks=_bar(),
     )
     return Evaluation(workspace, {key: config[key] for key in hints}, trainer)
 
@@ -161,8 +163,11 @@ def evaluate(evaluation: Evaluation) -> float | None:
 
     if "likelihood" in options["parts"]:
         started = time.perf_counter()
-        module = BoundsModule(model, images, labels, options["num_samples"], workspace.seed)
-        trainer.test(module, verbose=False)
+        with progress("images", len(images)) as advance:
+            module = BoundsModule(
+                model, images, labels, options["num_samples"], workspace.seed, advance
+            )
+            trainer.test(module, verbose=False)
         bounds = module.bounds
         scores |= likelihood_scores(bounds, math.prod(model.image_shape))
         if not has_bound(model):
@@ -195,16 +200,32 @@ def evaluate(evaluation: Evaluation) -> float | None:
 
 
 class BoundsModule(LightningModule):
-    """Computes the bounds of each image, spread over the processes of a Trainer."""
+    """Computes the bounds of each image, spread over the processes of a Trainer.
+
+    Args:
+        model: in evaluation mode.
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,).
+        num_samples: K.
+        seed: of the noise.
+        advance: is called with the number of images that are done.
+    """
 
     def __init__(
-        self, model: Model, images: Tensor, labels: Tensor, num_samples: int, seed: int
+        self,
+        model: Model,
+        images: Tensor,
+        labels: Tensor,
+        num_samples: int,
+        seed: int,
+        advance: Callable[[int], None],
     ) -> None:
         super().__init__()
         self.model = model
         self.images = images
         self.labels = labels
         self.metric = ImageBounds(num_samples, seed)
+        self.advance = advance
         self.bounds = torch.empty(0)
 
     def test_dataloader(self) -> ResidentBatches:
@@ -216,13 +237,7 @@ class BoundsModule(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         images, indices = batch
         self.metric.update(self.model, images, indices, self.labels[indices].to(images.device))
+        self.advance(len(images) * self.trainer.world_size)
 
     def on_test_epoch_end(self) -> None:
         self.bounds = self.metric.compute().cpu()
-
-
-def _bar() -> list[Any]:
-    from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
-
-    terminal = Console().is_terminal
-    return [RichProgressBar(refresh_rate=5)] if terminal else [TQDMProgressBar(refresh_rate=0)]
