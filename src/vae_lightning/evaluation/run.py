@@ -165,7 +165,13 @@ def evaluate(evaluation: Evaluation) -> float | None:
         started = time.perf_counter()
         with progress("images", len(images)) as advance:
             module = BoundsModule(
-                model, images, labels, options["num_samples"], workspace.seed, advance
+                model,
+                images,
+                labels,
+                options["num_samples"],
+                workspace.seed,
+                # The other processes do as many at the same time.
+                advance=lambda count: advance(count * trainer.world_size),
             )
             trainer.test(module, verbose=False)
         bounds = module.bounds
@@ -237,7 +243,7 @@ class BoundsModule(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         images, indices = batch
         self.metric.update(self.model, images, indices, self.labels[indices].to(images.device))
-        self.advance(len(images) * self.trainer.world_size)
+        self.advance(len(images))
 
     def on_test_epoch_end(self) -> None:
         self.bounds = self.metric.compute().cpu()
