@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from vae_lightning.cli.command import run
+from vae_lightning.cli.command import fetch_data, run
 
 if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
     from vae_lightning.benchmarking.run import Benchmark
@@ -23,7 +23,7 @@ def benchmark(benchmark: "Benchmark") -> None:
 
 
 def main() -> None:
-    run("benchmark", prepare=prepare, task=benchmark, fetch=lambda prepared: prepared.run.fetch())
+    run("benchmark", prepare=prepare, task=benchmark, fetch=fetch_data)
 
 
 if __name__ == "__main__":

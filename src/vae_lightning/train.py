@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from vae_lightning.cli.command import run
+from vae_lightning.cli.command import fetch_data, run
 
 if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
     from vae_lightning.training.build import Run
@@ -33,7 +33,7 @@ def train(run: "Run") -> float | None:
 
 
 def main() -> None:
-    run("train", prepare=prepare, task=train, fetch=lambda prepared: prepared.fetch())
+    run("train", prepare=prepare, task=train, fetch=fetch_data)
 
 
 if __name__ == "__main__":

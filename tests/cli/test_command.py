@@ -417,6 +417,25 @@ def test_an_error_of_the_system_that_is_a_mistake_of_the_program_keeps_its_trace
 # -- jobs -----------------------------------------------------------------------------------------
 
 
+def test_a_sweep_does_not_keep_what_was_built_to_check_its_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Built:
+        alive = 0
+
+        def __init__(self, config: dict[str, Any]) -> None:
+            Built.alive += 1
+
+        def __del__(self) -> None:
+            Built.alive -= 1
+
+    alive: list[int] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", "-m", "seed=0,1,2"])
+    run_command_line("train", prepare=Built, task=lambda built: alive.append(Built.alive))
+    assert alive == [1, 1, 1]
+
+
 def test_every_job_is_checked_before_the_first_one_starts(run_jobs: Any) -> None:
     def refuse_three(config: dict[str, Any]) -> None:
         if config["model"]["latent_dim"] == 3:

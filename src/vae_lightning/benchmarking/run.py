@@ -78,7 +78,7 @@ def measure(benchmark: Benchmark) -> None:
     """
     console = Console(highlight=False)
     config, run = benchmark.config, benchmark.run
-    run.fetch()
+    run.datamodule.prepare_data()
     run.datamodule.setup("fit")
     batches = run.datamodule.train_dataloader()
     if not isinstance(batches, ResidentBatches):

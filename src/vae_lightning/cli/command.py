@@ -18,7 +18,7 @@ from vae_lightning.cli.overrides import (
 )
 from vae_lightning.cli.run_folder import OutputFolder
 from vae_lightning.cli.user_errors import DISK_ERRORS, disk_error, show
-from vae_lightning.config import CONF_DIR, to_container
+from vae_lightning.config import CONF_DIR, instantiate, to_container
 from vae_lightning.config.resolvers import register_resolvers
 from vae_lightning.errors import ConfigError, DataError, UserError
 
@@ -30,7 +30,7 @@ def run(
     config_name: str,
     prepare: Callable[[Config], Prepared],
     task: Callable[[Prepared], float | None],
-    fetch: Callable[[Prepared], None] | None = None,
+    fetch: Callable[[Config], None] | None = None,
 ) -> None:
     """Run a command as its user typed it.
 
@@ -42,7 +42,7 @@ def run(
         prepare: builds what the task needs from a resolved configuration, or raises a `UserError`;
             it downloads and writes nothing.
         task: runs one job; a sweeper optimises its return value.
-        fetch: downloads the data of a job, before its folder is created.
+        fetch: downloads the data that a resolved configuration names, before a folder is created.
     """
     register_resolvers()
     quiet_lightning()
@@ -72,6 +72,15 @@ def run(
         sys.exit(1)
 
 
+def fetch_data(config: Config) -> None:
+    """Download the data that a configuration names.
+
+    Raises:
+        DataError: it is not available.
+    """
+    instantiate(config["data"], "data").prepare_data()
+
+
 def _check_composes(config_name: str, line: CommandLine) -> None:
     """Refuse overrides for which Hydra would print a traceback instead of the information."""
     if line.shows_hydra_itself:
@@ -84,7 +93,7 @@ def _check_composes(config_name: str, line: CommandLine) -> None:
 
 @dataclass
 class _Job:
-    """A composed job, and the objects that were built for it."""
+    """A composed job, and what was built for it; None for a job of a sweep, which builds again."""
 
     config: Any
     plain: Config
@@ -97,7 +106,7 @@ class _Command:
         config_name: str,
         prepare: Callable[[Config], Any],
         task: Callable[[Any], float | None],
-        fetch: Callable[[Any], None] | None,
+        fetch: Callable[[Config], None] | None,
     ) -> None:
         self.config_name = config_name
         self.prepare = prepare
@@ -149,7 +158,8 @@ class _Command:
             if is_sweep(config.hydra) and "trainer" in plain:
                 _check_one_process(plain)
             folder.check(trains=bool(plain.get("train")))
-            found.append(_Job(config, plain, prepared))
+            # The objects of all jobs of a sweep together may not fit in memory.
+            found.append(_Job(config, plain, None if is_sweep(config.hydra) else prepared))
         for job in found:
             if replaced := self._fetch(job, line):
                 line.overrides = replaced
@@ -161,7 +171,7 @@ class _Command:
         if self.fetch is None:
             return None
         try:
-            self.fetch(job.prepared)
+            self.fetch(job.plain)
         except DataError as problem:
             choice = job.config.hydra.runtime.choices.get("data")
             fallback = job.plain.get("data_fallback")

@@ -62,14 +62,6 @@ class Run:
     trainer: Trainer
     resumed: Checkpoint | None
 
-    def fetch(self) -> None:
-        """Fetch the data.
-
-        Raises:
-            DataError: it is neither on disk nor can be downloaded.
-        """
-        self.datamodule.prepare_data()
-
     def fit(self) -> None:
         """Train, from `resumed` if there is one.
 
