@@ -7,6 +7,7 @@ from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from vae_lightning.config import instantiate, nearest
+from vae_lightning.config.instantiation import is_refusal
 from vae_lightning.errors import ConfigError
 from vae_lightning.models import Model
 from vae_lightning.objectives.objective import TERMS, Objective
@@ -35,7 +36,7 @@ def check_parts(config: dict[str, Any]) -> None:
         monitor = node.get("monitor")
         if monitor is not None and monitor not in known:
             raise ConfigError(
-                f"callbacks.{name}.monitor={monitor} is not logged: {nearest(monitor, known)}"
+                f"callbacks.{name}.monitor={monitor} is not logged: {nearest(str(monitor), known)}"
             )
     if data["val_size"] == 0 and data["validation"] == "split":
         for name, node in config["callbacks"].items():
@@ -63,8 +64,17 @@ def check_together(model: Model, objective: Objective) -> None:
             labels = model.each_class_in_turn(4, images.device)
             objective.check_model(model)
             objective(model(images, objective.num_samples, labels), 0)
-    except (ValueError, RuntimeError) as error:
+    except ValueError as error:
+        if not is_refusal(error):
+            raise
         raise ConfigError(" ".join(str(error).split())) from error
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        raise ConfigError(
+            "four images and their posterior samples do not fit in memory: make the model "
+            f"smaller, or objective.num_samples={objective.num_samples}"
+        ) from error
     finally:
         for part, training in modes.items():
             part.training = training

@@ -5,6 +5,7 @@ Imports neither torch nor lightning.
 
 import inspect
 import os
+import traceback
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
@@ -12,7 +13,8 @@ from vae_lightning.config.checks import check_type, nearest
 from vae_lightning.errors import ConfigError
 
 # Classes of these packages may be built from a configuration, whoever wrote it.
-ALLOWED_PACKAGES = ("vae_lightning", "torch.optim", "lightning.pytorch")
+_LIBRARIES = ("torch.optim", "lightning.pytorch")
+ALLOWED_PACKAGES = ("vae_lightning", *_LIBRARIES)
 
 # Further packages that the user trusts, separated by commas. In the environment and not in the
 # configuration, because a checkpoint from someone else brings its own configuration.
@@ -78,12 +80,27 @@ class _Factory:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return self.cls(*args, **{**self.arguments, **kwargs})
-        except ConfigError:
-            raise
         except Exception as error:
+            if not (_of_library(self.cls.__module__) or is_refusal(error)):
+                raise
             line = " ".join(str(error).split())
             named = any(line.startswith(f"{name}=") for name in self.arguments)
             raise ConfigError(f"{self.path}.{line}" if named else f"{self.path}: {line}") from error
+
+
+def _of_library(module: str) -> bool:
+    # Few of their arguments have types, so that a wrong value can raise any error.
+    return module.startswith(_LIBRARIES)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a part refused a value on purpose; any other error is a bug in the program.
+
+    It did if it raised a `ValueError` itself. A `ValueError` of a library that the part called
+    wrongly is a bug.
+    """
+    raised_in = list(traceback.walk_tb(error.__traceback__))[-1][0].f_globals["__name__"]
+    return isinstance(error, ValueError) and _allowed(raised_in)
 
 
 def _locate(target: str, path: str) -> type:

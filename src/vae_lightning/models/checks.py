@@ -11,20 +11,22 @@ from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
 from vae_lightning.distributions.spaces import check_same_space
 from vae_lightning.networks.layers import BatchNorm
-from vae_lightning.utils.checks import all_at_least
+from vae_lightning.utils.checks import all_at_least, at_least
 
 
 def check_sizes(image_shape: Sequence[int], num_classes: int | None) -> None:
     """Check the sizes that every model is built with.
 
     Raises:
-        ValueError: `image_shape` is not three sizes of at least 1, or `num_classes` is 0.
+        ValueError: `image_shape` is not three sizes of at least 1, or `num_classes` is below 1.
     """
     all_at_least("image_shape", image_shape, 1)
     if len(image_shape) != 3:
         raise ValueError(f"image_shape={list(image_shape)} must be channels, height and width")
     if num_classes == 0:
         raise ValueError("num_classes=0: the data has no labels to condition on; use model=vae")
+    if num_classes is not None:
+        at_least("num_classes", num_classes, 1)
 
 
 def check_prior(model: nn.Module, prior: Prior, posterior: Posterior) -> None:
