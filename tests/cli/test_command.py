@@ -1,4 +1,6 @@
 import errno
+import importlib
+import io
 import os
 import shlex
 import subprocess
@@ -11,7 +13,15 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import TIMEOUT_SECONDS, CallCommand, Outcome, RunCommand, write_fake_mnist
+from conftest import (
+    DIGITS,
+    MINIMAL,
+    TIMEOUT_SECONDS,
+    CallCommand,
+    Outcome,
+    RunCommand,
+    write_fake_mnist,
+)
 from vae_lightning.cli.command import run as run_command_line
 from vae_lightning.cli.error_messages import quoted
 from vae_lightning.config import compose, instantiate, to_container
@@ -280,6 +290,35 @@ def test_ctrl_c_is_one_word_and_the_status_of_an_interrupt(
     status, _ = run_jobs("data=digits", **{when: interrupted})
     assert status == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_ctrl_c_in_a_sweep_lists_the_jobs_that_were_not_started(
+    run_jobs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(config: dict[str, Any]) -> None:
+        if config["seed"] == 1:
+            raise KeyboardInterrupt
+
+    options = ("data=digits", "trainer=cpu", "model.latent_dim=2,3", "seed=0,1")
+    status, _ = run_jobs("-m", *options, task=interrupted)
+    assert status == 130
+    assert capsys.readouterr().err == (
+        "interrupted\n2 jobs were not started:\n"
+        "  model.latent_dim=3 seed=0\n  model.latent_dim=3 seed=1\n"
+    )
+
+
+def test_a_terminal_that_lacks_a_character_shows_a_question_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp932"))
+    monkeypatch.setattr(sys, "argv", ["train", *DIGITS, *MINIMAL, "trainer.max_epochs=1"])
+    importlib.import_module("vae_lightning.train").main()
+    shown = written.getvalue().decode("cp932")
+    assert "360 test images ? " in shown
+    assert "test elbo" in shown
 
 
 def test_an_interrupt_that_lightning_makes_an_end_of_is_one_still(

@@ -44,11 +44,56 @@ def test_a_folder_that_holds_a_run_is_refused_only_where_the_user_named_it(tmp_p
     override = f"hydra.run.dir={tmp_path / 'run'}"
     config = composed("train", override)
     with pytest.raises(ConfigError, match="already holds a run, which this one would overwrite"):
-        OutputFolder(config, [override]).check(trains=True)
-    OutputFolder(config, [override]).check(trains=False)
+        OutputFolder(config, [override]).check()
     unnamed = OutputFolder(config, [])
-    unnamed.check(trains=True)
+    unnamed.check()
     assert unnamed.path == tmp_path / "run_2"
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("train", "metrics.json"),
+        ("evaluate", "metrics.json"),
+        ("generate", "generate.json"),
+        ("detect", "detect.json"),
+        ("export", "model.json"),
+    ],
+)
+@pytest.mark.parametrize("sweep", [False, True])
+def test_no_command_overwrites_the_results_in_a_folder_that_the_user_named(
+    tmp_path: Path, command: str, file: str, sweep: bool
+) -> None:
+    folder = tmp_path / "named" / "0_digits" if sweep else tmp_path / "named"
+    folder.mkdir(parents=True)
+    override = f"hydra.{'sweep' if sweep else 'run'}.dir={tmp_path / 'named'}"
+    needs = [] if command == "train" else [f"ckpt_path={tmp_path}"]
+    named = OutputFolder(composed(command, override, *needs, sweep=sweep), [override])
+    named.check()
+    (folder / file).touch()
+    with pytest.raises(ConfigError, match=r"already holds a .*: name a new folder"):
+        named.check()
+
+
+def test_a_sweep_into_a_folder_that_the_user_named_runs_once(call_command: CallCommand) -> None:
+    sweep = (*DIGITS, *MINIMAL, "trainer.max_epochs=1", "-m", "seed=0", "hydra.sweep.dir=named")
+    first = call_command(*sweep)
+    assert first.status == 0, first.err
+    checkpoint = Path("named/0_digits/checkpoints/best.ckpt")
+    before = checkpoint.read_bytes()
+    again = call_command(*sweep)
+    assert again.status == 1
+    assert again.err == (
+        "error: named already holds a sweep, which this one would overwrite: name a new folder\n"
+    )
+    assert checkpoint.read_bytes() == before
+
+
+def test_jobs_of_a_sweep_that_share_a_folder_are_refused(call_command: CallCommand) -> None:
+    outcome = call_command("data=digits", "-m", "seed=0,1", "hydra.sweep.subdir=same")
+    assert outcome.status == 1
+    assert "hydra.sweep.subdir=same is the folder of several jobs" in outcome.err
+    assert not Path("outputs").exists()
 
 
 def test_a_run_writes_into_the_folder_that_was_checked(

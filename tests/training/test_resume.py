@@ -301,6 +301,8 @@ def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
             process.kill()
     assert process.returncode == 130
     assert "Traceback" not in err
+    not_started = "1 job was not started:\n  seed=8\n" if sweep else ""
+    assert err.endswith(f"interrupted\n{not_started}")
     (said,) = re.findall(r"^Stopped at step (\d+)\. To go on:$", out, re.MULTILINE)
     assert BATCHES <= int(said) < epochs * BATCHES
     command = shlex.split(out.splitlines()[-1])

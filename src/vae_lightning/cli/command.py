@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import Any, TypeVar
 
 from vae_lightning.cli.lightning_settings import quiet_lightning
@@ -14,9 +15,10 @@ from vae_lightning.cli.overrides import (
     is_sweep,
     jobs,
     parse,
+    swept_settings,
     without_sweeps,
 )
-from vae_lightning.cli.run_folder import OutputFolder
+from vae_lightning.cli.run_folder import OutputFolder, check_job_folders
 from vae_lightning.cli.user_errors import DISK_ERRORS, disk_error, show
 from vae_lightning.config import CONF_DIR, instantiate, to_container
 from vae_lightning.config.resolvers import register_resolvers
@@ -46,6 +48,10 @@ def run(
     """
     register_resolvers()
     quiet_lightning()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # The encoding of a terminal may lack characters of our output.
+            stream.reconfigure(errors="replace")
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     command = _Command(config_name, prepare, task, fetch)
     try:
@@ -63,6 +69,7 @@ def run(
             sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
+        command.show_not_started()
         sys.exit(130)  # the status that shells use for an interrupt
     except BrokenPipeError:  # `--help | head`
         # Python flushes what is left when it exits.
@@ -113,6 +120,15 @@ class _Command:
         self.task = task
         self.fetch = fetch
         self.failed = False
+        self._waiting: list[str] = []
+
+    def show_not_started(self) -> None:
+        """Print the settings of the jobs of a sweep that have not been started."""
+        if self._waiting:
+            number = "1 job was" if len(self._waiting) == 1 else f"{len(self._waiting)} jobs were"
+            print(f"{number} not started:", file=sys.stderr)
+            for settings in self._waiting:
+                print(f"  {settings}", file=sys.stderr)
 
     def run_jobs(self, line: CommandLine) -> None:
         """Check all jobs, download their data, create the folder, run.
@@ -157,9 +173,12 @@ class _Command:
                 prepared = self.prepare(plain)
             if is_sweep(config.hydra) and "trainer" in plain:
                 _check_one_process(plain)
-            folder.check(trains=bool(plain.get("train")))
+            folder.check()
             # The objects of all jobs of a sweep together may not fit in memory.
             found.append(_Job(config, plain, None if is_sweep(config.hydra) else prepared))
+        if is_sweep(found[0].config.hydra):
+            check_job_folders([job.config for job in found])
+            self._waiting = swept_settings([job.config for job in found])
         for job in found:
             if replaced := self._fetch(job, line):
                 line.overrides = replaced
@@ -205,6 +224,7 @@ class _Command:
 
         job = HydraConfig.get().job
         print(f"\njob {job.num}: {job.override_dirname}", flush=True)
+        del self._waiting[:1]
         return self._guarded(config, lambda: self.task(self.prepare(to_container(config))))
 
     def _guarded(self, config: Any, job: Callable[[], float | None]) -> float | None:

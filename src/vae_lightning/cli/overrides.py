@@ -155,6 +155,17 @@ def is_sweep(settings: Any) -> bool:
     return str(settings.mode) == "RunMode.MULTIRUN"
 
 
+def swept_settings(configs: Sequence[Any]) -> list[str]:
+    """The overrides of each job of a sweep that other jobs do not have, separated by spaces.
+
+    Args:
+        configs: of all jobs, composed, including the settings under `hydra`.
+    """
+    overrides = [list(config.hydra.overrides.task) for config in configs]
+    shared = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
+    return [" ".join(item for item in job if item not in shared) for job in overrides]
+
+
 def without_sweeps(overrides: Sequence[str]) -> list[str]:
     """The overrides that all jobs of a sweep share.
 

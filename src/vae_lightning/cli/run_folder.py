@@ -14,6 +14,9 @@ from vae_lightning.errors import ConfigError
 # Overrides by which users name the folder. Any other folder gets a number if the name is taken.
 _NAMED_BY = ("hydra.run.dir=", "hydra.sweep.dir=", "output_dir=")
 
+# What the commands leave in the folder of a run.
+_RESULTS = ("checkpoints/*.ckpt", "metrics.json", "generate.json", "detect.json", "model.json")
+
 
 def folder_key(config: Any) -> str:
     """The key that sets where the results of a command go."""
@@ -69,11 +72,8 @@ class OutputFolder:
             config.hydra.run.dir = str(self.path)
         config.paths.run_dir = str(self.path.absolute())
 
-    def check(self, trains: bool) -> None:
-        """Refuse a folder that cannot be created, or that holds another run.
-
-        Args:
-            trains: whether the run trains a model.
+    def check(self) -> None:
+        """Refuse a folder that cannot be created, or that holds results of another run.
 
         Raises:
             ConfigError: the message says why, and what to set.
@@ -92,8 +92,12 @@ class OutputFolder:
                 f"the folder {path} cannot be created: {error.strerror}: set {self._key} to a "
                 "folder that can be written"
             ) from error
-        if trains and ((path / "metrics.json").exists() or any(path.glob("checkpoints/*.ckpt"))):
-            raise ConfigError(f"{path} already holds a run, which this one would overwrite")
+        jobs = "*/" if self._sweep else ""
+        if any(file for name in _RESULTS for file in path.glob(jobs + name)):
+            held = "a sweep" if self._sweep else "a run"
+            raise ConfigError(
+                f"{path} already holds {held}, which this one would overwrite: name a new folder"
+            )
 
     def make(self) -> bool:
         """Create the folder; return False if another process has created it in the meantime."""
@@ -102,6 +106,31 @@ class OutputFolder:
         except FileExistsError:
             return False
         return True
+
+
+def check_job_folders(configs: Sequence[Any]) -> None:
+    """Refuse a `hydra.sweep.subdir` that gives several jobs of a sweep the same folder.
+
+    Args:
+        configs: of all jobs, composed, including the settings under `hydra`.
+
+    Raises:
+        ConfigError: two jobs would overwrite each other.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    taken = set()
+    for config in configs:
+        try:
+            folder = config.hydra.sweep.subdir
+        except OmegaConfBaseException:  # it has the number of the job, which only Hydra knows
+            return
+        if folder in taken:
+            raise ConfigError(
+                f"hydra.sweep.subdir={folder} is the folder of several jobs: leave it out, or add "
+                "the number of the job, as in 'hydra.sweep.subdir=${hydra.job.num}'"
+            )
+        taken.add(folder)
 
 
 def _unused(path: Path) -> Path:
