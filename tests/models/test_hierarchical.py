@@ -424,7 +424,7 @@ def test_prior_made_of_posteriors_is_made_of_those_of_the_top_layer(
 @pytest.mark.parametrize(
     ("inference", "options", "message"),
     [
-        ("bottom_up", {"prior": OfPosteriors}, "choose inference=top_down or ladder"),
+        ("bottom_up", {"prior": OfPosteriors}, "choose model.inference=top_down"),
         (
             "top_down",
             {"prior": OfPosteriors, "encoder": NORMALISED},

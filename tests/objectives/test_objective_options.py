@@ -156,7 +156,7 @@ REFUSED = [name for name in options("objective") if name not in ("autoencoder", 
 def test_deterministic_codes_are_refused_by_objectives_with_a_bound(
     option: str, overrides: list[str]
 ) -> None:
-    with pytest.raises(ConfigError, match=r"no density.* choose objective=autoencoder") as caught:
+    with pytest.raises(ConfigError, match=r"no density.* or objective=autoencoder") as caught:
         check_together(of_codes(), configured(option, *overrides))
     assert "\n" not in str(caught.value)
 
@@ -178,7 +178,7 @@ def test_deterministic_codes_give_no_bound_on_the_evidence() -> None:
 
 def test_the_refusal_of_several_deterministic_layers_offers_another_posterior_only() -> None:
     model = composed_model("model=hierarchical", "model/posterior=deterministic", "data.size=4")
-    with pytest.raises(ConfigError, match=r"choose another model/posterior$"):
+    with pytest.raises(ConfigError, match=r"choose model/posterior=diagonal_normal$"):
         check_together(model, configured("elbo"))
 
 
@@ -193,72 +193,59 @@ CODEBOOK = ("model=vector_quantized", "data.size=28", "model.prior.layers=1")
 WEIGHTED = "objective=importance_weighted"
 DREG = (WEIGHTED, "objective.gradient=dreg")
 SMALL = ("data.size=4", "paths.run_dir=unused")
-# A command line, its error message, and each choice that the message offers.
+# A command line and its error message. That the advice in it works is tested with all other advice.
 MEANINGLESS = [
     (
         ["model.decoder.batch_norm=true", *DREG],
         "gradient=dreg does not go with a decoder that is batch-normalised",
-        [["model.decoder.batch_norm=false"], ["objective.gradient=standard"]],
     ),
     (
         ["model.decoder.batch_norm=true", WEIGHTED, "objective.encoder_groups=5"],
         "encoder_groups does not go",
-        [["model.decoder.batch_norm=false"], ["objective.encoder_groups=null"]],
     ),
     (
         ["model/likelihood=normal_learned", "model.likelihood.scale=optimal", WEIGHTED],
         "scale=optimal assumes samples of equal weight",
-        [["model.likelihood.scale=learned"], ["objective=elbo"], ["objective.groups=5"]],
     ),
     (
         [*CATEGORIES, WEIGHTED],
         "importance weights cannot score samples of temperature=0.1",
-        [["model.posterior.temperature=0.5"], ["objective=elbo"]],
     ),
     (
         [*CATEGORIES, "model/prior=vamp"],
         "a prior made of posteriors cannot score samples of temperature=0.1",
-        [["model.posterior.temperature=0.5"], ["model/prior=uniform_categorical"]],
     ),
     (
         [*CATEGORIES[:2], "model/prior=vamp", "objective=mmd", "objective.rate_weight=1"],
         "compares relaxed samples, which this prior cannot draw",
-        [["model/prior=uniform_categorical"]],
     ),
     (
         [*CODEBOOK, "objective=mmd", "objective.rate_weight=1"],
         "the maximum mean discrepancy needs vectors, not codes",
-        [["objective=elbo"]],
     ),
     (
         [*CODEBOOK, "objective=moment_matching"],
         "moment matching needs vectors, not codes",
-        [["objective=elbo"]],
     ),
     (
         ["objective=capacity", "model/prior=mixture"],
         "a capacity would spoil a prior that is learned",
-        [["model/prior=standard_normal"], ["objective=elbo"]],
     ),
     (
         ["objective=capacity", "model=hierarchical"],
-        "a capacity would spoil a prior that is learned",
-        [["objective=elbo"]],
+        "a capacity is defined for one stochastic layer, not 2",
     ),
     (
         ["model=hierarchical", "model/posterior@model.conditional=deterministic"],
         "a deterministic conditional has no density",
-        [["model/posterior@model.conditional=diagonal_normal"]],
     ),
     (
         ["model=hierarchical", "model/posterior@model.conditional=von_mises_fisher"],
         "latents on a sphere do not fit",
-        [],
     ),
     (
         ["objective=moment_matching", "model/posterior=flow"],
         "moment matching needs a posterior whose mean and variance are known",
-        [["model/posterior=diagonal_normal"]],
     ),
 ]
 
@@ -269,17 +256,11 @@ def check_of(*overrides: str) -> None:
     check_together(model, instantiate(to_container(config.objective), "objective"))
 
 
-@pytest.mark.parametrize(("overrides", "message", "choices"), MEANINGLESS)
-def test_a_combination_that_would_be_wrong_is_refused_and_each_choice_offered_works(
-    overrides: list[str], message: str, choices: list[list[str]]
-) -> None:
+@pytest.mark.parametrize(("overrides", "message"), MEANINGLESS)
+def test_a_combination_that_would_be_wrong_is_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as refusal:
         check_of(*overrides)
     assert "\n" not in str(refusal.value)
-    for choice in choices:
-        objectives = [one for one in choice if one.startswith("objective=")]
-        kept = [one for one in overrides if not (objectives and one.startswith("objective"))]
-        check_of(*kept, *choice)
 
 
 def test_a_model_of_codes_is_reported_to_have_no_bound() -> None:

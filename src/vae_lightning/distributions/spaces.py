@@ -19,7 +19,7 @@ PATHS: dict[Space, tuple[Interpolation, ...]] = {
     "simplex": ("linear",),
 }
 
-# Options of model/prior for each space.
+# Options of model/prior for each space; the first is not learned and fits every posterior there.
 PRIORS: dict[Space, tuple[str, ...]] = {
     "euclidean": ("standard_normal", "mixture", "vamp", "flow"),
     "sphere": ("uniform_sphere", "vamp"),
@@ -48,9 +48,11 @@ def check_same_space(posterior: Space, prior: Space | None) -> None:
         ValueError: the spaces differ; the message names the priors that fit.
     """
     if prior is not None and prior != posterior:
+        first, *others = PRIORS[posterior]
         raise ValueError(
             f"the prior is {_IN[prior]} and the posterior {_IN[posterior]}, so the KL divergence "
-            f"is infinite: choose model/prior={' or model/prior='.join(PRIORS[posterior])}"
+            f"is infinite: choose model/prior={first} ({_IN[posterior]} there is also "
+            f"{', '.join(others)})"
         )
 
 

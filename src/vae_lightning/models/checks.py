@@ -46,11 +46,16 @@ def check_prior(model: nn.Module, prior: Prior, posterior: Posterior) -> None:
     if prior.space is not None:
         return
     posterior.check_scored("a prior made of posteriors")
-    if any(isinstance(part, BatchNorm) for part in model.modules()):
+    normalised = {
+        "encoder" if name.startswith("encoder.") else "inner"
+        for name, part in model.named_modules()
+        if isinstance(part, BatchNorm)
+    }
+    if normalised:
+        without = " and ".join(f"model.{part}.batch_norm=false" for part in sorted(normalised))
         raise ValueError(
             "batch_norm=true would take this prior's own images for data: choose "
-            "model.encoder.batch_norm=false (and model.inner.batch_norm=false, of several "
-            "layers), or model/prior=standard_normal, mixture or flow"
+            f"{without}, or model/prior=standard_normal"
         )
 
 
@@ -71,16 +76,24 @@ def check_layers(
             top layer bottom up, where these have no density.
     """
     heads = [*posteriors, *conditionals]
-    if inference == "ladder" and not all(type(head) is DiagonalNormal for head in heads):
+    diagonal = " and ".join(
+        f"{group}=diagonal_normal"
+        for group, layers in (
+            ("model/posterior", posteriors),
+            ("model/posterior@model.conditional", conditionals),
+        )
+        if any(type(head) is not DiagonalNormal for head in layers)
+    )
+    if inference == "ladder" and diagonal:
         raise ValueError(
-            "inference=ladder multiplies normal densities: choose "
-            "model/posterior=diagonal_normal, or inference=top_down or bottom_up"
+            f"inference=ladder multiplies normal densities: choose {diagonal}, "
+            "or model.inference=top_down"
         )
     for head in heads:
         if head.space != "euclidean":
             raise ValueError(
                 f"latents on a {head.space} do not fit a hierarchical model, whose layers are in "
-                "Euclidean space: choose model/posterior=diagonal_normal, or use model=vae"
+                f"Euclidean space: choose {diagonal}, or model=vae"
             )
     if any(isinstance(head, Deterministic) for head in conditionals):
         raise ValueError(
@@ -90,8 +103,7 @@ def check_layers(
     if inference == "bottom_up" and prior.space is None:
         raise ValueError(
             "inference=bottom_up has no density of the top layer given an image, which this "
-            "prior is made of: choose inference=top_down or ladder, or model/prior="
-            "standard_normal, mixture or flow"
+            "prior is made of: choose model.inference=top_down, or model/prior=standard_normal"
         )
 
 

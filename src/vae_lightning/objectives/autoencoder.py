@@ -8,7 +8,11 @@ from torch import Tensor
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.objectives.trace_checks import require_fixed_prior, require_single_layer
+from vae_lightning.objectives.trace_checks import (
+    require_fixed_prior,
+    require_single_layer,
+    require_vectors,
+)
 from vae_lightning.utils.checks import at_least
 
 
@@ -70,6 +74,7 @@ class Autoencoder(Objective):
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         latent = require_single_layer(trace, "the regularised autoencoder")
+        require_vectors(latent, "the regularised autoencoder")
         if not isinstance(latent.posterior, PointMass):
             raise ValueError(
                 "the regularised autoencoder needs a deterministic posterior: choose "

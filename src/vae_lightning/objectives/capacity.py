@@ -5,7 +5,11 @@ from torch import Tensor
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.schedules import Schedule
-from vae_lightning.objectives.trace_checks import require_density, require_fixed_prior
+from vae_lightning.objectives.trace_checks import (
+    require_density,
+    require_fixed_prior,
+    require_single_layer,
+)
 from vae_lightning.utils.checks import at_least
 
 
@@ -56,8 +60,9 @@ class Capacity(Objective):
 
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         require_density(trace)
-        for latent in trace.latents:
-            # Below the capacity, training increases the rate by making a learned prior worse.
-            require_fixed_prior(latent, "a capacity would spoil", ", or objective=elbo")
+        # Below the capacity, training increases the rate by making a learned prior worse. With
+        # several layers, the priors of the lower ones are learned.
+        latent = require_single_layer(trace, "a capacity")
+        require_fixed_prior(latent, "a capacity would spoil", ", or objective=elbo")
         missing = (trace.rate.mean() - self.capacity * self.schedule.at(step)).abs()
         return trace.distortion.mean() + self.gamma * missing, {}

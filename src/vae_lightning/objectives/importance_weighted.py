@@ -20,6 +20,9 @@ from vae_lightning.utils.checks import at_least, fraction
 # precision of a sum of the coefficients, and far above underflow.
 _MIN_COEFFICIENT = 1e-20
 
+# The settings for which the gradients of samples are not rescaled.
+_STANDARD = "objective.gradient=standard and objective.encoder_groups=null"
+
 
 class ImportanceWeighted(Objective):
     r"""Minus an importance-weighted bound on log p(x), averaged over images (IWAE).
@@ -133,8 +136,7 @@ class ImportanceWeighted(Objective):
             # Each sample influences the losses of others, which have other coefficients.
             raise ValueError(
                 f"{self._scaling_setting()} does not go with a decoder that is batch-normalised: "
-                "choose model.decoder.batch_norm=false, or gradient=standard and "
-                "encoder_groups=null"
+                f"choose model.decoder.batch_norm=false, or {_STANDARD}"
             )
         if (
             isinstance(model.likelihood, NormalLearned)
@@ -154,13 +156,13 @@ class ImportanceWeighted(Objective):
         require_density(trace)
         if not (purpose := self._scaling_setting()):
             return -self._bound(trace.log_weight).mean(), {}
-        latent = require_single_layer(trace, purpose)
+        latent = require_single_layer(trace, purpose, _STANDARD)
         if trace.auxiliary:
             # The gradient of z is rescaled, and would be for these losses as well.
             names = ", ".join(trace.auxiliary)
             raise ValueError(
                 f"{purpose} does not go with auxiliary losses of the model ({names}): "
-                "set gradient=standard and encoder_groups=null"
+                f"choose {_STANDARD}"
             )
         return self._with_coefficients(trace, latent), {}
 

@@ -88,7 +88,7 @@ class MomentMatching(Objective):
         except NotImplementedError as error:
             raise ValueError(
                 "moment matching needs a posterior whose mean and variance are known: choose "
-                "model/posterior=diagonal_normal, or objective=mmd"
+                "model/posterior=diagonal_normal, or objective=elbo"
             ) from error
         diagonal = covariance.diagonal()
         off_diagonal = (covariance - diagonal.diag()).square().sum()

@@ -11,6 +11,7 @@ from vae_lightning.objectives.trace_checks import (
     require_density,
     require_independent_dimensions,
     require_single_layer,
+    require_vectors,
 )
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.data_dependent import DataDependent, TrainingImages
@@ -94,6 +95,7 @@ class TotalCorrelation(DataDependent, Objective):
     def loss(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         require_density(trace)
         latent = require_single_layer(trace, "total correlation")
+        require_vectors(latent, "total correlation")
         posterior = require_independent_dimensions(latent.posterior, "posterior")
         require_independent_dimensions(latent.prior, "prior")
         # A row for the image of a sample, a column for the image whose posterior scores it.

@@ -2,8 +2,10 @@
 
 from torch.distributions import Distribution
 
+from vae_lightning.distributions.categorical import CategoricalVariables
 from vae_lightning.distributions.kl import independent_dimensions
 from vae_lightning.distributions.point_mass import PointMass
+from vae_lightning.distributions.sphere.von_mises_fisher import VonMisesFisher
 from vae_lightning.models.trace import Latent, Trace
 
 
@@ -14,10 +16,12 @@ def require_density(trace: Trace) -> None:
         ValueError: one is a point mass.
     """
     if any(isinstance(latent.posterior, PointMass) for latent in trace.latents):
-        without = "objective=autoencoder, objective=mmd with objective.rate_weight=0, or another "
+        without = ""
+        if len(trace.latents) == 1 and not _is_learned(trace.latents[0]):
+            without = ", or objective=autoencoder, or objective=mmd with objective.rate_weight=0"
         raise ValueError(
             "a deterministic posterior has no density, so there is no bound on log p(x): "
-            f"choose {without if len(trace.latents) == 1 else 'another '}model/posterior"
+            f"choose model/posterior=diagonal_normal{without}"
         )
 
 
@@ -32,10 +36,20 @@ def require_fixed_prior(latent: Latent, purpose: str, instead: str = "") -> None
     Raises:
         ValueError: the prior is learned.
     """
-    if latent.prior.log_prob(latent.z.detach()).requires_grad:
-        raise ValueError(
-            f"{purpose} a prior that is learned: choose model/prior=standard_normal{instead}"
-        )
+    if not _is_learned(latent):
+        return
+    if not latent.z.is_floating_point():  # a codebook has no other prior
+        raise ValueError(f"{purpose} a prior that is learned: choose model=vae, or objective=elbo")
+    fixed = "standard_normal"
+    if isinstance(latent.posterior, VonMisesFisher):
+        fixed = "uniform_sphere"
+    elif isinstance(latent.posterior, CategoricalVariables):
+        fixed = "uniform_categorical"
+    raise ValueError(f"{purpose} a prior that is learned: choose model/prior={fixed}{instead}")
+
+
+def _is_learned(latent: Latent) -> bool:
+    return latent.prior.log_prob(latent.z.detach()).requires_grad
 
 
 def require_vectors(latent: Latent, purpose: str) -> None:
@@ -52,12 +66,13 @@ def require_vectors(latent: Latent, purpose: str) -> None:
         raise ValueError(f"{purpose} needs vectors, not codes: choose model=vae, or objective=elbo")
 
 
-def require_single_layer(trace: Trace, purpose: str) -> Latent:
+def require_single_layer(trace: Trace, purpose: str, instead: str = "objective=elbo") -> Latent:
     """Return the stochastic layer of a model, which must have exactly one.
 
     Args:
         trace: of the model.
         purpose: what needs a single layer, as the subject of the message.
+        instead: a setting for the message to name, with which there may be several.
 
     Raises:
         ValueError: there are several layers.
@@ -65,7 +80,7 @@ def require_single_layer(trace: Trace, purpose: str) -> Latent:
     if len(trace.latents) != 1:
         raise ValueError(
             f"{purpose} is defined for one stochastic layer, not {len(trace.latents)}: "
-            "choose model=vae, or objective=elbo"
+            f"choose model=vae, or {instead}"
         )
     return trace.latents[0]
 
