@@ -2,13 +2,14 @@
 
 import copy
 import itertools
-import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
+from advice import advice, changed
 from option_grid import option
 from tiny import options
 from vae_lightning.config import instantiate
@@ -112,30 +113,9 @@ def built(settings: frozenset[tuple[str, Any]]) -> Model | str:
         return str(error)
 
 
-def advice(message: str) -> list[Settings]:
-    """The alternatives of a message: "choose a=1 and b=2, or c=3 (there is also 4)"."""
-    _, found, text = message.partition(": choose ")
-    assert found, f"no advice in: {message}"
-    text = re.sub(r" \(.*\)| or more", "", text)
-    alternatives = [re.split(" and | with ", part) for part in re.split(", or | or ", text)]
-    return [dict(_setting(item) for item in parts) for parts in alternatives]
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    assert re.fullmatch(r"[\w./@]+=[\w.]+", text), f"not a setting: {text}"
-    key, _, value = text.partition("=")
-    plain = {"false": False, "null": None}
-    number = float(value) if re.fullmatch(r"[\d.]+", value) else value
-    return key, plain.get(value, number)
-
-
-def changed(settings: Settings, changes: Settings) -> Settings:
-    """The settings after a change; an option that is replaced takes its keys along."""
-    sections = tuple(f"{group.replace('/', '.')}." for group in changes)
-    kept = {key: value for key, value in settings.items() if not key.startswith(sections)}
-    if "model" in changes:
-        kept = {key: value for key, value in kept.items() if "@" not in key}
-    return {**kept, **changes}
+def plain(changes: dict[str, str]) -> Settings:
+    """Changes with their values as YAML reads them."""
+    return {key: OmegaConf.from_dotlist([f"value={text}"]).value for key, text in changes.items()}
 
 
 def follow(settings: Settings, refused: tuple[str, ...] = ()) -> None:
@@ -144,8 +124,10 @@ def follow(settings: Settings, refused: tuple[str, ...] = ()) -> None:
         return
     assert message not in refused, f"{settings}: the advice leads back to: {message}"
     assert len(refused) < MAX_CHANGES, f"{settings} is refused still: {(*refused, message)}"
-    for change in advice(message):
-        follow(changed(settings, change), (*refused, message))
+    alternatives = advice(message)
+    assert alternatives, f"no advice in: {message}"
+    for change in alternatives:
+        follow({**changed(settings, change), **plain(change)}, (*refused, message))
 
 
 @pytest.mark.parametrize(
