@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("checkpoint", help="a checkpoint, or the folder of a run")
     parser.add_argument("--images", type=int, default=20, help="first test images")
-    parser.add_argument("--chains", type=int, default=16, help="for each image")
+    parser.add_argument("--chains", type=int, default=8, help="for each image")
     parser.add_argument("--temperatures", type=int, nargs="+", default=[500, 2000])
     parser.add_argument("--samples", type=int, default=5000, help="K of the nll")
     parser.add_argument("--seed", type=int, default=0)
@@ -169,6 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
     model, data = checkpoint.model(), checkpoint.data()
     if not isinstance(model, VAE):
         parser.error("the model has more than one latent, or discrete ones")
+    model.requires_grad_(False)  # saves a fifth of the time
     data.prepare_data()
     data.setup("test")
     images, labels = data.evaluated("test")
