@@ -1,11 +1,8 @@
 """Data sets with official splits, downloaded or installed with a library."""
 
-import errno
 import math
-import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -14,11 +11,9 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.dataset import ImageDataset, InMemoryDataset
+from vae_lightning.data.downloading import fetch_archive
 from vae_lightning.data.resizing import resize
 from vae_lightning.errors import DataError
-
-# How long to wait for a mirror to answer.
-TIMEOUT_SECONDS = 10.0
 
 Split = Literal["train", "val", "test"]
 
@@ -109,36 +104,16 @@ class _IDX(Source):
         return getattr(torchvision.datasets, type(self).__name__)
 
     def fetch(self, root: Path) -> None:
-        from torchvision.datasets.utils import download_and_extract_archive
-
         dataset = self._dataset()
         folder = root / dataset.__name__ / "raw"
-        for archive, checksum in dataset.resources:
-            if (folder / archive).with_suffix("").exists():
-                continue
-            had_archive = (folder / archive).exists()
-            reasons = []
-            for mirror in dataset.mirrors:
-                try:
-                    with _socket_timeout(TIMEOUT_SECONDS):
-                        download_and_extract_archive(
-                            mirror + archive, str(folder), filename=archive, md5=checksum
-                        )
-                    break
-                except (RuntimeError, OSError, EOFError) as error:
-                    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                        raise DataError(f"no space left for {folder / archive}") from error
-                    reasons.append(f"{mirror} ({_reason(error)})")
-            else:
-                found = (
-                    f"{folder / archive} fails its checksum and no mirror has a good copy"
-                    if had_archive
-                    else f"{self.title} is not in {folder} and could not be downloaded"
-                )
-                raise DataError(
-                    f"{found}: {'; '.join(reasons)}. Either put its four .gz files into {folder} "
-                    "(or set data.root to their folder), or use data=digits, which needs no files"
-                )
+        try:
+            for archive, checksum in dataset.resources:
+                fetch_archive(folder, archive, checksum, dataset.mirrors)
+        except DataError as error:
+            raise DataError(
+                f"{self.title}: {error}. Either put its four .gz files into {folder} (or set "
+                "data.root to their folder), or use data=digits, which needs no files"
+            ) from error
 
     def load(self, root: Path, train: bool) -> tuple[Tensor, Tensor]:
         split = "train" if train else "t10k"
@@ -235,19 +210,3 @@ def _read_idx(path: Path) -> Tensor:
             "again to unpack or download it again"
         )
     return torch.frombuffer(raw, dtype=torch.uint8, offset=header).reshape(shape)
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer in {TIMEOUT_SECONDS:g} s"
-    return str(getattr(error, "reason", error)).splitlines()[0]
