@@ -85,7 +85,7 @@ class Checkpoint:
         content: the whole file: tensors and plain containers.
 
     Raises:
-        CheckpointError: it is missing, broken, or not of this project.
+        CheckpointError: it is missing, broken, not of this project, or of a model that diverged.
     """
 
     def __init__(self, path: str | Path, prefer: Literal["best", "last"] = "best") -> None:
@@ -102,6 +102,7 @@ class Checkpoint:
             )
         content["config"] = _updated(content["config"])
         self.content: dict[str, Any] = content
+        self._check_finite()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -124,19 +125,13 @@ class Checkpoint:
         Raises:
             CheckpointError: its weights do not fit its configuration.
         """
-        prefix = "model."
-        weights = {
-            name.removeprefix(prefix): value
-            for name, value in self.content["state_dict"].items()
-            if name.startswith(prefix)
-        }
         try:
             model = instantiate(self.config["model"], "model")
             if not isinstance(model, Model):
                 raise ConfigError(
                     f"its configuration describes a {type(model).__name__} and not a model"
                 )
-            model.load_state_dict(weights)
+            model.load_state_dict(self._weights())
         except (ConfigError, KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
@@ -187,6 +182,25 @@ class Checkpoint:
                 f"{self.path} is from epoch {self.epoch + 1}: trainer.max_epochs={max_epochs} is "
                 "too small to resume from it"
             )
+
+    def _check_finite(self) -> None:
+        # No command has a use for such weights, and each would fail in another place.
+        for name, value in self._weights().items():
+            if not (finite := torch.as_tensor(value).isfinite()).all():
+                raise CheckpointError(
+                    f"{self.path} holds a model that diverged: {int((~finite).sum()):,} of the "
+                    f"{finite.numel():,} values of {name} are not finite; use an earlier "
+                    "checkpoint, or train again with a smaller optimizer.lr"
+                )
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """Parameters and buffers of the model, by their names in the model."""
+        prefix = "model."
+        return {
+            name.removeprefix(prefix): value
+            for name, value in self.content["state_dict"].items()
+            if name.startswith(prefix)
+        }
 
     @cached_property
     def _version(self) -> str:
