@@ -292,6 +292,22 @@ def test_a_broken_file_is_an_error_if_on_error_is_raise(folder: Path, max_reside
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("max_resident_gb", [4, 0])
+@pytest.mark.parametrize("binarize", ["none", "threshold"])
+def test_a_split_whose_pixels_all_have_one_value_is_warned_of(
+    tmp_path: Path, max_resident_gb: int, binarize: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(10):
+        write_image(tmp_path / "train" / f"{number}.png", 255, mode="L")
+        write_noise(tmp_path / "test" / f"{number}.png", number)
+    options = {"val_size": 2, "channels": 1, "binarize": binarize}
+    module = ready(tmp_path, max_resident_gb=max_resident_gb, **options)
+    level = int(whole(module, "train")[0].max() * 255)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"warning: all pixels of all images of a split have one value: train ({level})" in line
+    assert f", val ({level}): there is nothing to learn" in line
+
+
 def test_a_folder_of_broken_files_only_is_an_error(tmp_path: Path) -> None:
     for number in range(10):
         (tmp_path / f"{number}.png").write_bytes(b"no image")

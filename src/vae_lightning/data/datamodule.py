@@ -133,6 +133,7 @@ class ImageDataModule(LightningDataModule):
         for name, images in splits.items():
             if len(images) == 0 and self.num_images[name] > 0:
                 raise DataError(f"{self.protocol.root}: no image of the {name} split is left")
+        self._warn_of_constant(splits)
         self._splits = splits
 
     def train_dataloader(self) -> Batches:
@@ -250,15 +251,28 @@ class ImageDataModule(LightningDataModule):
         return self._splits[split].batches(self.eval_batch_size, process=self._process())
 
     def _warn_of_unreadable(self) -> None:
-        root = self.protocol.root
-        names = [str(Path(path).relative_to(root)) for path in self.source.unreadable]
-        if names and not (self.trainer and not self.trainer.is_global_zero):
+        root, unreadable = self.protocol.root, self.source.unreadable
+        names = [str(Path(path).relative_to(root)) for path in unreadable]
+        if names:
             more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
-            print(
-                f"warning: {len(names):,} files of {root} cannot be read and are left out "
-                f"(data.on_error=raise stops at the first): {', '.join(names[:_MAX_NAMED])}{more}",
-                file=sys.stderr,
+            self._warn(
+                f"{len(names):,} files of {root} cannot be read and are left out "
+                f"(data.on_error=raise stops at the first): {', '.join(names[:_MAX_NAMED])}{more}; "
+                f"{next(iter(unreadable.values()))}"
             )
+
+    def _warn_of_constant(self, splits: dict[str, ImageDataset]) -> None:
+        levels = {name: images.constant() for name, images in splits.items()}
+        constant = [f"{name} ({level})" for name, level in levels.items() if level is not None]
+        if constant:
+            self._warn(
+                f"all pixels of all images of a split have one value: {', '.join(constant)}: there "
+                f"is nothing to learn from them; look at the files of {self.protocol.root}"
+            )
+
+    def _warn(self, line: str) -> None:
+        if not (self.trainer and not self.trainer.is_global_zero):
+            print(f"warning: {line}", file=sys.stderr)
 
     def _process(self) -> tuple[int, int]:
         """The rank of this process and the number of processes."""

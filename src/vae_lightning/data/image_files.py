@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vae_lightning.data.image_modes import UnknownRangeError, to_bytes
 from vae_lightning.data.resizing import crop_and_resize
 from vae_lightning.errors import DataError
 
@@ -54,22 +55,22 @@ def list_images(folder: Path) -> list[Path]:
 def read_image(path: Path, channels: int) -> Tensor:
     """Read one image file as grey (1 channel) or colour (3), rotated upright by its EXIF tag.
 
+    What is transparent shows a white ground.
+
     Shape:
         returns uint8 (channels, H, W).
 
     Raises:
-        DataError: it cannot be read.
+        DataError: it cannot be read, or its pixels are of a type whose white is not known.
     """
-    import numpy as np
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as file:
             ImageOps.exif_transpose(file, in_place=True)
-            upright: Image.Image = file
-            if file.mode.startswith("I;16"):  # convert("L") would clip at 255
-                upright = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
-            array = np.array(upright.convert("L" if channels == 1 else "RGB"))
+            array = to_bytes(file, channels)
+    except UnknownRangeError as error:
+        raise DataError(f"{path} {error}") from error
     except Exception as error:  # Pillow raises many types for broken files
         raise DataError(f"{path} is not an image that can be read: {error}") from error
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()

@@ -122,7 +122,7 @@ class ImageFolder(ImageSource):
         )
         total = self.num_train + self.num_val + self.num_test
         self.streamed = total * channels * size**2 > max_resident_gb * 1e9
-        self.unreadable: dict[str, None] = {}
+        self.unreadable: dict[str, str] = {}
 
     def fetch(self, root: Path) -> None:
         """Nothing to do: the files are not downloaded."""

@@ -28,7 +28,7 @@ class ImageSource(ABC):
         num_val: images in an official validation split; 0 if there is none.
         class_names: the name of each label; empty if there are no classes, and all labels are 0.
         max_resident_gb: the maximum size of the images in memory, in gigabytes.
-        unreadable: paths of the files that could not be read so far, which are left out.
+        unreadable: paths of the files that could not be read so far and are left out, with reasons.
     """
 
     title: str
@@ -38,7 +38,7 @@ class ImageSource(ABC):
     num_val: int = 0
     class_names: tuple[str, ...]
     max_resident_gb: float = math.inf
-    unreadable: Mapping[str, None] = MappingProxyType({})
+    unreadable: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def fetch(self, root: Path) -> None:
