@@ -4,6 +4,7 @@ A checkpoint holds tensors and plain containers. No code from it runs: `config.i
 what its configuration describes, from a list of allowed packages.
 """
 
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,11 +13,12 @@ import torch
 
 from vae_lightning import __version__
 from vae_lightning.config import check_node, instantiate
-from vae_lightning.errors import CheckpointError, ConfigError
+from vae_lightning.errors import CheckpointError, ConfigError, DataError
 from vae_lightning.models import Model
 
 if TYPE_CHECKING:  # importing it takes seconds, and not every command looks at images
     from vae_lightning.data import ImageDataModule
+    from vae_lightning.data.origin import DataOrigin
 
 # New names of classes that have moved or have been renamed, by their names in older checkpoints.
 MOVED = {
@@ -40,6 +42,7 @@ _ADDED: dict[str, dict[str, Any]] = {
     "vae_lightning.networks.MLPEncoder": {"batch_norm": False},
     "vae_lightning.networks.MLPDecoder": {"batch_norm": False},
     "vae_lightning.distributions.posteriors.flow.FlowPosterior": {"passes": None},
+    "vae_lightning.data.ImageFolderModule": {"class_order": "text"},
 }
 
 # Values that have been renamed, by class and key.
@@ -60,7 +63,8 @@ def find(path: str | Path, prefer: Literal["best", "last"] = "best") -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    path = Path(path).expanduser()
+    # Absolute, so that it stays the same file if a run changes the working directory.
+    path = Path(path).expanduser().absolute()
     if path.is_file():
         return path
     if not path.exists():
@@ -142,19 +146,68 @@ class Checkpoint:
     def data(self, data_dir: str | None = None, **changes: Any) -> "ImageDataModule":
         """Build the data module of the training data; nothing is downloaded or read.
 
+        Without another folder, it is looked for where it was in training, and then at the path as
+        it was written, from the working directory.
+
         Args:
             data_dir: the folder of downloaded data sets, if it is not the one of training. It does
                 not apply to data with its own folder, such as `image_folder`.
             changes: settings of `data` that replace those of training, unless they are None.
+
+        Raises:
+            DataError: the folder holds other files than in training. It is a warning if the folder
+                was named by `data_dir` or `root`.
         """
         from hydra.utils import get_class
 
         node = dict(self.config["data"])
         check_node(node, "data")
-        if data_dir is not None and getattr(get_class(node["_target_"]), "shared_root", True):
-            node["root"] = data_dir
-        node |= {key: value for key, value in changes.items() if value is not None}
-        return instantiate(node, "data")
+        given = {key: value for key, value in changes.items() if value is not None}
+        shared = getattr(get_class(node["_target_"]), "shared_root", True)
+        if data_dir is not None and shared:
+            given.setdefault("root", data_dir)
+        found = {} if "root" in given else {"root": self.origin.find(node["root"], shared)}
+        data = instantiate(node | found | given, "data")
+        if not found:
+            self.check_same_data(data)
+        elif self.origin.same_files(data) is False:
+            raise DataError(
+                f"{self._other_files(data)}: name the folder of those images with data.root=, or "
+                "this one to use it"
+            )
+        return data
+
+    def check_same_data(self, data: "ImageDataModule") -> None:
+        """Warn if data that the user named has other files than in training.
+
+        Raises:
+            CheckpointError: its classes are those of training, in another order.
+        """
+        from vae_lightning.data.origin import shortened
+
+        order = self.config["data"].get("class_order")
+        if not self.origin.same_order(data, order):
+            raise CheckpointError(
+                f"the classes of {self.path} have another order than those of "
+                f"{data.protocol.root}, {shortened(data.class_names)}: set data.class_order={order}"
+            )
+        if self.origin.same_files(data) is False:
+            warnings.warn(self._other_files(data), stacklevel=2)
+
+    @cached_property
+    def origin(self) -> "DataOrigin":
+        """The data that the model was trained on; it is not known of checkpoints of 0.1.0."""
+        from vae_lightning.data.origin import DataOrigin
+
+        target = str(self.config["data"].get("_target_"))
+        saved = self.content.get(target.rpartition(".")[2]) or {}
+        return DataOrigin(saved.get("root"), saved.get("fingerprint"), saved.get("class_names"))
+
+    def _other_files(self, data: "ImageDataModule") -> str:
+        return (
+            f"{data.protocol.root} does not hold the files that {self.path} was trained on: "
+            f"{self.origin.difference(data)}"
+        )
 
     def check_same_model(self, model_config: dict[str, Any]) -> None:
         """Check that training can be resumed from it.

@@ -79,7 +79,8 @@ def test_images_of_a_folder_come_in_the_order_of_their_paths(tmp_path: Path) -> 
     write_image(tmp_path / "a" / "z.PNG", grey=1)
     write_image(tmp_path / ".hidden" / "c.png")
     (tmp_path / "notes.txt").write_text("no image")
-    read = read_inputs(tmp_path, SHAPE, fit=False)
+    with pytest.warns(UserWarning, match=r"holds 1 file that is not read: 1 \.txt$"):
+        read = read_inputs(tmp_path, SHAPE, fit=False)
     assert list(read.names) == [str(Path("a", "z.PNG")), "b.png"]
     assert read.images.dtype == torch.uint8
     assert read.images.shape == (2, *SHAPE)

@@ -128,7 +128,7 @@ def test_a_folder_says_why_it_leaves_such_files_out(
     for number in range(10):
         two_halves("L", number, 255).save(tmp_path / f"{number}.png")
     Image.fromarray(np.zeros((8, 8), dtype=np.float32)).save(tmp_path / "z.tif")
-    source = ImageFolder(str(tmp_path), 8, 1, 0.2, "skip", max_resident_gb, 0)
+    source = ImageFolder(str(tmp_path), 8, 1, 0.2, "skip", max_resident_gb, 0, "number")
     loaded = [
         source.open(tmp_path, split, 8).loaded(torch.device("cpu")) for split in ("train", "test")
     ]

@@ -29,6 +29,7 @@ class ImageSource(ABC):
         class_names: the name of each label; empty if there are no classes, and all labels are 0.
         max_resident_gb: the maximum size of the images in memory, in gigabytes.
         unreadable: paths of the files that could not be read so far and are left out, with reasons.
+        ignored: how many files are not read, by ending.
     """
 
     title: str
@@ -39,6 +40,7 @@ class ImageSource(ABC):
     class_names: tuple[str, ...]
     max_resident_gb: float = math.inf
     unreadable: Mapping[str, str] = MappingProxyType({})
+    ignored: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def fetch(self, root: Path) -> None:
@@ -59,6 +61,13 @@ class ImageSource(ABC):
     @abstractmethod
     def file_names(self, split: Split) -> Sequence[str] | None:
         """The file of each image of a split, relative to the root; None if images share files."""
+
+    @abstractmethod
+    def files(self, root: Path) -> Sequence[str] | None:
+        """All files that images are read from, relative to the root.
+
+        None if there are none, or if they still have to be downloaded.
+        """
 
 
 class Source(ImageSource):
@@ -89,6 +98,9 @@ class Source(ImageSource):
     def file_names(self, split: Split) -> None:
         return None
 
+    def files(self, root: Path) -> Sequence[str] | None:
+        return None
+
 
 class _IDX(Source):
     """Data sets in MNIST's file format, downloaded with torchvision's addresses and checksums."""
@@ -115,11 +127,17 @@ class _IDX(Source):
                 "data.root to their folder), or use data=digits, which needs no files"
             ) from error
 
+    def files(self, root: Path) -> Sequence[str] | None:
+        names = [name for train in (True, False) for name in self._names(train)]
+        return names if all((root / name).exists() for name in names) else None
+
+    def _names(self, train: bool) -> tuple[str, str]:
+        """The files of images and labels of a split, relative to the root."""
+        start = f"{type(self).__name__}/raw/{'train' if train else 't10k'}"
+        return f"{start}-images-idx3-ubyte", f"{start}-labels-idx1-ubyte"
+
     def load(self, root: Path, train: bool) -> tuple[Tensor, Tensor]:
-        split = "train" if train else "t10k"
-        folder = root / type(self).__name__ / "raw"
-        images = _read_idx(folder / f"{split}-images-idx3-ubyte")
-        labels = _read_idx(folder / f"{split}-labels-idx1-ubyte")
+        images, labels = (_read_idx(root / name) for name in self._names(train))
         return images.unsqueeze(1), labels.long()
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from vae_lightning.cli.error_messages import quoted
+from vae_lightning.cli.paths import relative
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.config import check_keys, check_type, compose, instantiate, to_container
 from vae_lightning.data.batches import Batch, ResidentBatches
@@ -148,7 +149,7 @@ def evaluate(evaluation: Evaluation) -> float | None:
     images, labels = images[: options["num_images"]], labels[: options["num_images"]]
     Console(highlight=False).print(
         f"[bold]{data.source.title}[/], {len(images):,} images of the {options['split']} split · "
-        f"{workspace.checkpoint.path}",
+        f"{relative(workspace.checkpoint.path)}",
         soft_wrap=True,
     )
     if not data.class_names and {"latents", "samples"} & set(options["parts"]):
