@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vae_lightning.data.batches import Batch, Batches
 from vae_lightning.data.binarization import Binarize
+from vae_lightning.data.blocks import images_at_once
 from vae_lightning.data.dataset import ImageDataset
 from vae_lightning.data.fingerprint import fingerprint
 from vae_lightning.data.image_files import NamedImages, describe_ignored
@@ -177,12 +178,13 @@ class ImageDataModule(LightningDataModule):
         return batch
 
     def images(self, split: str, count: int) -> tuple[Tensor, Tensor]:
-        """The first `count` images of a split, or all of them if there are fewer.
+        """The first `count` images of a split; fewer if there are fewer, or if they take over 1 GB.
 
         Shape:
             returns images float32 (count, C, H, W) in [0, 1] and labels int64 (count,).
         """
-        first = self._splits[split].in_memory(count)
+        shape = (self.channels, self.protocol.size, self.protocol.size)
+        first = self._splits[split].in_memory(min(count, 4 * images_at_once(shape, count)))
         return to_float(first.images), first.labels
 
     def evaluated(self, split: str) -> tuple[Tensor, Tensor]:
@@ -208,8 +210,9 @@ class ImageDataModule(LightningDataModule):
             DataError: they take more memory than the source may.
         """
         split: Split = "train" if train else "test"
-        self.check_in_memory(split)
-        dataset = self.protocol.official(split).in_memory()
+        dataset = self.protocol.official(split)
+        self._check_fit(len(dataset), f"official {split}")
+        dataset = dataset.in_memory()
         return dataset.images, dataset.labels
 
     def held_out_images(self) -> tuple[Tensor, Tensor]:
@@ -231,7 +234,9 @@ class ImageDataModule(LightningDataModule):
             DataError: they take more memory than the source may.
         """
         if held_out:
-            dataset = self.protocol.held_out_images().in_memory()
+            images = self.protocol.held_out_images()
+            self._check_fit(len(images), "held-out")
+            dataset = images.in_memory()
         else:
             self.check_in_memory("test")
             dataset = self._splits["test"].in_memory()
@@ -253,10 +258,13 @@ class ImageDataModule(LightningDataModule):
         Raises:
             DataError: they take more memory than the source may.
         """
-        gigabytes = self.num_images[split] * self.channels * self.protocol.size**2 / 1e9
+        self._check_fit(self.num_images[split], split)
+
+    def _check_fit(self, count: int, what: str) -> None:
+        gigabytes = count * self.channels * self.protocol.size**2 / 1e9
         if gigabytes > self.source.max_resident_gb:
             raise DataError(
-                f"the {split} images take {gigabytes:.3g} GB of memory, and "
+                f"the {what} images take {gigabytes:.3g} GB of memory, and "
                 f"data.max_resident_gb={self.source.max_resident_gb:g}: raise it, or leave out "
                 "what needs all of them at once"
             )

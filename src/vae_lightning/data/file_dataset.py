@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from vae_lightning.data.blocks import images_at_once
 from vae_lightning.data.dataset import ImageDataset, InMemoryDataset
 from vae_lightning.data.image_reader import ImageReader
 from vae_lightning.data.streamed_batches import StreamedBatches
@@ -19,7 +20,7 @@ from vae_lightning.utils.progress import progress
 OnError = Literal["skip", "raise"]
 
 # Files submitted to the thread pool at once, so that memory does not grow with the folder.
-_BLOCK = 1024
+_MAX_FILES = 1024
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,12 @@ class FileDataset(ImageDataset):
 
         items = zip(self.paths, self.noise_indices.tolist(), strict=True)
         threads = min(32, os.cpu_count() or 1)
+        files_at_once = images_at_once(self.reader.image_shape, _MAX_FILES, bytes_per_value=1)
         with (
             ThreadPoolExecutor(threads) as pool,
             progress("reading images", len(self)) as advance,
         ):
-            while block := list(islice(items, _BLOCK)):
+            while block := list(islice(items, files_at_once)):
                 for path, found in zip(
                     (path for path, _ in block),
                     pool.map(read, *zip(*block, strict=True)),

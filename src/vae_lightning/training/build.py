@@ -130,6 +130,11 @@ def build(config: dict[str, Any]) -> Run:
         raise ConfigError("trainer.max_epochs=0 trains nothing: at least 1, or -1 without end")
     if config["evaluate"] and config["train"] and "enable_checkpointing" in switched_off:
         raise ConfigError("evaluate=true needs a checkpoint: choose callbacks that keep one")
+    if config["evaluate"] and trainer.limit_test_batches == 0:
+        raise ConfigError(
+            "evaluate=true scores test images, and trainer.limit_test_batches=0 leaves none: leave "
+            "one of them out"
+        )
     resumed = _resumed(config, trainer, datamodule)
     return Run(config, module, datamodule, trainer, resumed)
 
