@@ -26,10 +26,11 @@ from vae_lightning.detection import report
 from vae_lightning.detection.pictures import curves
 from vae_lightning.detection.results import DetectionResult, score_images, summary
 from vae_lightning.detection.run import Detection, prepare
-from vae_lightning.detection.scores import UNITS
+from vae_lightning.detection.scores import UNITS, Mahalanobis
 from vae_lightning.errors import CheckpointError, ConfigError, DataError
 from vae_lightning.evaluation.run import evaluate
 from vae_lightning.evaluation.run import prepare as prepare_evaluation
+from vae_lightning.utils.pixels import to_float
 
 Call = Callable[..., Outcome]
 QUICK = "detect.num_samples=5"
@@ -175,6 +176,17 @@ def test_nll_is_that_of_an_evaluation(
     normal = result.scores[0].values[~result.inputs.is_anomaly]
     expected = read_metrics(tmp_path / "found")["test/nll"]
     assert normal.mean().item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_latent_score_is_the_distance_from_the_training_images(run: Path) -> None:
+    result = scored(f"ckpt_path={run}", "detect.score=latent")
+    checkpoint = Checkpoint(run)
+    model, data = checkpoint.model(), checkpoint.data()
+    data.setup("test")
+    training, _ = data.evaluated("train")
+    distance = Mahalanobis(model.latent_means(to_float(training)))
+    expected = distance(model.latent_means(to_float(result.inputs.images)))
+    assert result.scores[0].values.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
 
 
 def test_a_test_split_without_anomalies_is_scored_without_metrics_and_curves(

@@ -91,6 +91,18 @@ def test_two_evaluations_agree_to_the_last_digit_alone_or_in_two_processes(
     assert found[0] == found[1] == found[2]
 
 
+def test_all_noise_of_an_evaluation_is_that_of_its_seed(
+    call_command: CallCommand, finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    options = (QUICK, "num_images=20", "parts=[likelihood,latents]", "device=cpu")
+    first, other = (
+        evaluated(call_command, finished_run, tmp_path / f"{seed}", *options, f"seed={seed}")[1]
+        for seed in (0, 1)
+    )
+    for name in ("nll", "rate", "sampled_rate", "marginal_kl"):
+        assert first[f"test/{name}"] != other[f"test/{name}"]
+
+
 def test_nll_is_that_of_the_checkpoint_on_the_images_of_the_split(
     call_command: CallCommand, finished_run: FinishedRun, tmp_path: Path
 ) -> None:
