@@ -22,7 +22,7 @@ from vae_lightning.config import compose, to_container
 from vae_lightning.data import image_reader
 from vae_lightning.data.image_files import read_image
 from vae_lightning.data.sources import Digits
-from vae_lightning.detection import report
+from vae_lightning.detection import pictures, report
 from vae_lightning.detection.pictures import curves
 from vae_lightning.detection.results import DetectionResult, score_images, summary
 from vae_lightning.detection.run import Detection, prepare
@@ -218,6 +218,12 @@ def test_images_of_a_folder_are_named_by_their_files_and_read_once(
     for name, image in zip(inputs.names, inputs.images, strict=True):
         assert torch.equal(image, read_image(folder_run.parent / "mine" / name, 1))
     assert inputs.class_names is None
+    # The same names are in the figure and in the printed line.
+    monkeypatch.setattr(pictures, "to_image", lambda figure: figure)
+    drawn: Any = pictures.extremes(result)
+    captions = {axes.get_xlabel().split("\n")[1] for axes in drawn.axes}
+    assert captions < set(inputs.names)
+    assert inputs.names[int(result.scores[0].ranking[0])] in captions
 
 
 # -- other images ---------------------------------------------------------------------------------
