@@ -63,8 +63,7 @@ def find(path: str | Path, prefer: Literal["best", "last"] = "best") -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    # Absolute, so that it stays the same file if a run changes the working directory.
-    path = Path(path).expanduser().absolute()
+    path = Path(path).expanduser()
     if path.is_file():
         return path
     if not path.exists():
@@ -85,7 +84,7 @@ class Checkpoint:
         prefer: which one to take from a folder; the other one if it is missing.
 
     Attributes:
-        path: the file.
+        path: the file, absolute.
         content: the whole file: tensors and plain containers.
 
     Raises:
@@ -93,17 +92,19 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path, prefer: Literal["best", "last"] = "best") -> None:
-        self.path = find(path, prefer)
+        named = find(path, prefer)
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            content = torch.load(named, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise CheckpointError(f"{self.path} is not a checkpoint, or is cut short") from error
+            raise CheckpointError(f"{named} is not a checkpoint, or is cut short") from error
         if not (_has(content, "config") and _has(content, "state_dict")) or not _has(
             content["config"], "model"
         ):
             raise CheckpointError(
-                f"{self.path} was not written by vae_lightning: it has no configuration"
+                f"{named} was not written by vae_lightning: it has no configuration"
             )
+        # Absolute, so that it stays the same file if a run changes the working directory.
+        self.path = named.absolute()
         content["config"] = _updated(content["config"])
         self.content: dict[str, Any] = content
         self._check_finite()

@@ -123,8 +123,8 @@ class _IDX(Source):
                 fetch_archive(folder, archive, checksum, dataset.mirrors)
         except DataError as error:
             raise DataError(
-                f"{self.title}: {error}. Either put its four .gz files into {folder} (or set "
-                "data.root to their folder), or use data=digits, which needs no files"
+                f"{self.title} is not in {folder}: {error}. Either put its four .gz files there "
+                "(or set data.root to their folder), or use data=digits, which needs no files"
             ) from error
 
     def files(self, root: Path) -> Sequence[str] | None:
