@@ -4,6 +4,7 @@ A checkpoint holds tensors and plain containers. No code from it runs: `config.i
 what its configuration describes, from a list of allowed packages.
 """
 
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,11 +13,12 @@ import torch
 
 from vae_lightning import __version__
 from vae_lightning.config import check_node, instantiate
-from vae_lightning.errors import CheckpointError, ConfigError
+from vae_lightning.errors import CheckpointError, ConfigError, DataError
 from vae_lightning.models import Model
 
 if TYPE_CHECKING:  # importing it takes seconds, and not every command looks at images
     from vae_lightning.data import ImageDataModule
+    from vae_lightning.data.origin import DataOrigin
 
 # New names of classes that have moved or have been renamed, by their names in older checkpoints.
 MOVED = {
@@ -40,6 +42,7 @@ _ADDED: dict[str, dict[str, Any]] = {
     "vae_lightning.networks.MLPEncoder": {"batch_norm": False},
     "vae_lightning.networks.MLPDecoder": {"batch_norm": False},
     "vae_lightning.distributions.posteriors.flow.FlowPosterior": {"passes": None},
+    "vae_lightning.data.ImageFolderModule": {"class_order": "text"},
 }
 
 # Values that have been renamed, by class and key.
@@ -81,27 +84,30 @@ class Checkpoint:
         prefer: which one to take from a folder; the other one if it is missing.
 
     Attributes:
-        path: the file.
+        path: the file, absolute.
         content: the whole file: tensors and plain containers.
 
     Raises:
-        CheckpointError: it is missing, broken, or not of this project.
+        CheckpointError: it is missing, broken, not of this project, or of a model that diverged.
     """
 
     def __init__(self, path: str | Path, prefer: Literal["best", "last"] = "best") -> None:
-        self.path = find(path, prefer)
+        named = find(path, prefer)
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            content = torch.load(named, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise CheckpointError(f"{self.path} is not a checkpoint, or is cut short") from error
+            raise CheckpointError(f"{named} is not a checkpoint, or is cut short") from error
         if not (_has(content, "config") and _has(content, "state_dict")) or not _has(
             content["config"], "model"
         ):
             raise CheckpointError(
-                f"{self.path} was not written by vae_lightning: it has no configuration"
+                f"{named} was not written by vae_lightning: it has no configuration"
             )
+        # Absolute, so that it stays the same file if a run changes the working directory.
+        self.path = named.absolute()
         content["config"] = _updated(content["config"])
         self.content: dict[str, Any] = content
+        self._check_finite()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -124,19 +130,13 @@ class Checkpoint:
         Raises:
             CheckpointError: its weights do not fit its configuration.
         """
-        prefix = "model."
-        weights = {
-            name.removeprefix(prefix): value
-            for name, value in self.content["state_dict"].items()
-            if name.startswith(prefix)
-        }
         try:
             model = instantiate(self.config["model"], "model")
             if not isinstance(model, Model):
                 raise ConfigError(
                     f"its configuration describes a {type(model).__name__} and not a model"
                 )
-            model.load_state_dict(weights)
+            model.load_state_dict(self._weights())
         except (ConfigError, KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
@@ -147,19 +147,68 @@ class Checkpoint:
     def data(self, data_dir: str | None = None, **changes: Any) -> "ImageDataModule":
         """Build the data module of the training data; nothing is downloaded or read.
 
+        Without another folder, it is looked for where it was in training, and then at the path as
+        it was written, from the working directory.
+
         Args:
             data_dir: the folder of downloaded data sets, if it is not the one of training. It does
                 not apply to data with its own folder, such as `image_folder`.
             changes: settings of `data` that replace those of training, unless they are None.
+
+        Raises:
+            DataError: the folder holds other files than in training. It is a warning if the folder
+                was named by `data_dir` or `root`.
         """
         from hydra.utils import get_class
 
         node = dict(self.config["data"])
         check_node(node, "data")
-        if data_dir is not None and getattr(get_class(node["_target_"]), "shared_root", True):
-            node["root"] = data_dir
-        node |= {key: value for key, value in changes.items() if value is not None}
-        return instantiate(node, "data")
+        given = {key: value for key, value in changes.items() if value is not None}
+        shared = getattr(get_class(node["_target_"]), "shared_root", True)
+        if data_dir is not None and shared:
+            given.setdefault("root", data_dir)
+        found = {} if "root" in given else {"root": self.origin.find(node["root"], shared)}
+        data = instantiate(node | found | given, "data")
+        if not found:
+            self.check_same_data(data)
+        elif self.origin.same_files(data) is False:
+            raise DataError(
+                f"{self._other_files(data)}: name the folder of those images with data.root=, or "
+                "this one to use it"
+            )
+        return data
+
+    def check_same_data(self, data: "ImageDataModule") -> None:
+        """Warn if data that the user named has other files than in training.
+
+        Raises:
+            CheckpointError: its classes are those of training, in another order.
+        """
+        from vae_lightning.data.origin import shortened
+
+        order = self.config["data"].get("class_order")
+        if not self.origin.same_order(data, order):
+            raise CheckpointError(
+                f"the classes of {self.path} have another order than those of "
+                f"{data.protocol.root}, {shortened(data.class_names)}: set data.class_order={order}"
+            )
+        if self.origin.same_files(data) is False:
+            warnings.warn(self._other_files(data), stacklevel=2)
+
+    @cached_property
+    def origin(self) -> "DataOrigin":
+        """The data that the model was trained on; it is not known of checkpoints of 0.1.0."""
+        from vae_lightning.data.origin import DataOrigin
+
+        target = str(self.config["data"].get("_target_"))
+        saved = self.content.get(target.rpartition(".")[2]) or {}
+        return DataOrigin(saved.get("root"), saved.get("fingerprint"), saved.get("class_names"))
+
+    def _other_files(self, data: "ImageDataModule") -> str:
+        return (
+            f"{data.protocol.root} does not hold the files that {self.path} was trained on: "
+            f"{self.origin.difference(data)}"
+        )
 
     def check_same_model(self, model_config: dict[str, Any]) -> None:
         """Check that training can be resumed from it.
@@ -187,6 +236,25 @@ class Checkpoint:
                 f"{self.path} is from epoch {self.epoch + 1}: trainer.max_epochs={max_epochs} is "
                 "too small to resume from it"
             )
+
+    def _check_finite(self) -> None:
+        # No command has a use for such weights, and each would fail in another place.
+        for name, value in self._weights().items():
+            if not (finite := torch.as_tensor(value).isfinite()).all():
+                raise CheckpointError(
+                    f"{self.path} holds a model that diverged: {int((~finite).sum()):,} of the "
+                    f"{finite.numel():,} values of {name} are not finite; use an earlier "
+                    "checkpoint, or train again with a smaller optimizer.lr"
+                )
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """Parameters and buffers of the model, by their names in the model."""
+        prefix = "model."
+        return {
+            name.removeprefix(prefix): value
+            for name, value in self.content["state_dict"].items()
+            if name.startswith(prefix)
+        }
 
     @cached_property
     def _version(self) -> str:

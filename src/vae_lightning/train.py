@@ -28,7 +28,8 @@ def train(run: "Run") -> float | None:
     if run.config["evaluate"] and outcome.checkpoint:
         from vae_lightning.evaluation.run import evaluate_checkpoint
 
-        evaluate_checkpoint(outcome.checkpoint, run.config, run.trainer.num_devices)
+        num_test = run.datamodule.num_images["test"]
+        evaluate_checkpoint(outcome.checkpoint, run.config, run.trainer.num_devices, num_test)
     return outcome.best_score
 
 

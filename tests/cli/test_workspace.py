@@ -79,7 +79,8 @@ def test_images_of_a_folder_come_in_the_order_of_their_paths(tmp_path: Path) -> 
     write_image(tmp_path / "a" / "z.PNG", grey=1)
     write_image(tmp_path / ".hidden" / "c.png")
     (tmp_path / "notes.txt").write_text("no image")
-    read = read_inputs(tmp_path, SHAPE, fit=False)
+    with pytest.warns(UserWarning, match=r"holds 1 file that is not read: 1 \.txt$"):
+        read = read_inputs(tmp_path, SHAPE, fit=False)
     assert list(read.names) == [str(Path("a", "z.PNG")), "b.png"]
     assert read.images.dtype == torch.uint8
     assert read.images.shape == (2, *SHAPE)
@@ -235,3 +236,35 @@ def test_a_command_reads_its_checkpoint_once(
     monkeypatch.setattr(torch, "load", counting)
     call_command(f"ckpt_path={finished_run.folder}", *options, command=command)
     assert len([path for path in read if str(path).endswith(".ckpt")]) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("evaluate", []),
+        ("generate", []),
+        ("detect", []),
+        ("export", []),
+        ("train", ["data=digits", "trainer=cpu"]),
+        ("train", ["data=digits", "trainer=cpu", "train=false"]),
+    ],
+)
+def test_a_command_on_a_model_that_diverged_names_its_first_broken_tensor(
+    command: str,
+    options: list[str],
+    value: float,
+    call_command: CallCommand,
+    finished_run: FinishedRun,
+    tmp_path: Path,
+) -> None:
+    content = torch.load(finished_run.folder / "checkpoints" / "best.ckpt", weights_only=True)
+    content["state_dict"]["model.decoder.layers.0.bias"][3] = value
+    torch.save(content, "diverged.ckpt")
+    outcome = call_command("ckpt_path=diverged.ckpt", *options, command=command)
+    assert outcome.status == 1
+    (line,) = outcome.err.splitlines()
+    assert (
+        "diverged.ckpt holds a model that diverged: 1 of the 400 values of decoder.layers.0" in line
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["diverged.ckpt"]

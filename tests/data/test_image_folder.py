@@ -21,7 +21,7 @@ from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ImageFolderModule
 from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.data.image_files import read_image
-from vae_lightning.data.image_folder import num_classes_of
+from vae_lightning.data.image_folder import class_folders, num_classes_of
 from vae_lightning.data.resizing import crop_and_resize
 from vae_lightning.data.streamed_batches import StreamedBatches
 from vae_lightning.errors import ConfigError, DataError
@@ -216,6 +216,28 @@ def test_classes_are_the_sorted_first_level_folders_at_any_depth_of_the_images(
     assert tested != sorted(tested)
 
 
+def test_folders_named_by_numbers_are_classes_in_the_order_of_the_numbers(tmp_path: Path) -> None:
+    for label in range(11):
+        for number in range(3):
+            write_image(tmp_path / str(label) / f"{number}.png", 10 * label)
+    module = ready(tmp_path, held_out=[2], test_size=11, val_size=0)
+    assert list(module.class_names) == [str(label) for label in range(11)]
+    images, labels = whole(module, "train")
+    assert images[:, 0, 0, 0].mul(255).round().tolist() == (10 * labels).tolist()
+    assert set(labels.tolist()) <= set(range(11)) - {2}
+    text = module_of(tmp_path, class_order="text", test_size=11)
+    assert list(text.class_names) == ["0", "1", "10", *"23456789"]
+    # The same images are in each split: the order of the files does not depend on it.
+    assert text.source.file_names("test") == module.source.file_names("test")
+
+
+def test_digits_within_names_are_ordered_as_numbers_too(tmp_path: Path) -> None:
+    names = ["2", "10", "b1c2", "b1c10", "b02", "c"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    assert class_folders(tmp_path, "number") == names
+
+
 @pytest.mark.parametrize("folders", [["."], ["only"], [".", "a", "b"]])
 def test_images_in_no_folder_or_in_one_have_no_classes(tmp_path: Path, folders: list[str]) -> None:
     for number in range(12):
@@ -290,6 +312,41 @@ def test_a_broken_file_is_an_error_if_on_error_is_raise(folder: Path, max_reside
     with pytest.raises(DataError, match=r"cat/03\.png .*data\.on_error=skip") as error:
         ready(folder, on_error="raise", max_resident_gb=max_resident_gb)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("split", [".", "train"])
+def test_files_that_are_not_read_are_counted_by_their_endings(
+    tmp_path: Path, split: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(10):
+        write_noise(tmp_path / split / "a" / f"{number}.png", number)
+        (tmp_path / split / "a" / f"{number}.HEIC").write_bytes(b"")
+    (tmp_path / split / "notes").write_text("")
+    (tmp_path / split / ".hidden").write_text("")
+    write_noise(tmp_path / "extra" / "1.png", 1)
+    ready(tmp_path)
+    (line,) = capsys.readouterr().err.splitlines()
+    counts = "10 .heic, 1 no ending"
+    if split == "train":  # otherwise the folder is one of the training images
+        counts = "10 .heic, 1 no ending, 1 outside of train/, val/ and test/"
+    total = 12 if split == "train" else 11
+    assert line == f"warning: {tmp_path} holds {total} files that are not read: {counts}"
+
+
+@pytest.mark.parametrize("max_resident_gb", [4, 0])
+@pytest.mark.parametrize("binarize", ["none", "threshold"])
+def test_a_split_whose_pixels_all_have_one_value_is_warned_of(
+    tmp_path: Path, max_resident_gb: int, binarize: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(10):
+        write_image(tmp_path / "train" / f"{number}.png", 255, mode="L")
+        write_noise(tmp_path / "test" / f"{number}.png", number)
+    options = {"val_size": 2, "channels": 1, "binarize": binarize}
+    module = ready(tmp_path, max_resident_gb=max_resident_gb, **options)
+    level = int(whole(module, "train")[0].max() * 255)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"warning: all pixels of all images of a split have one value: train ({level})" in line
+    assert f", val ({level}): there is nothing to learn" in line
 
 
 def test_a_folder_of_broken_files_only_is_an_error(tmp_path: Path) -> None:
@@ -511,6 +568,7 @@ def test_a_run_prints_the_numbers_of_readable_images(
         f"mine: {counts['train']} training, {counts['val']} validation (split), "
         f"{counts['test']} test images" in outcome.out
     )
+    assert "\nclasses 0: cat, 1: dog\n" in outcome.out
     # Classes are counted for the model too.
     assert config["model"]["num_classes"] == config["data"]["num_classes"] == 2
     assert (run / "pictures" / "samples" / "test.png").exists()

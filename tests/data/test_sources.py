@@ -1,8 +1,11 @@
 import errno
+import http.server
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import torchvision
 from sklearn.datasets import load_digits
 
 from conftest import write_fake_mnist
-from vae_lightning.data import sources
+from vae_lightning.data import downloading
 from vae_lightning.data.resizing import resize
 from vae_lightning.data.sources import MNIST, Digits
 from vae_lightning.errors import DataError
@@ -218,12 +221,71 @@ def test_a_failed_download_is_an_error_with_two_alternatives(
     assert len(message.splitlines()) == 1
     for part in (str(tmp_path / "MNIST" / "raw"), closed_mirror, "data.root", "data=digits"):
         assert part in message
+    assert not list(tmp_path.iterdir())  # or a copy of the files would land inside the empty folder
+
+
+def _interrupted(target: Path) -> None:
+    target.write_bytes(b"the first bytes")
+    raise KeyboardInterrupt
+
+
+def _cut_off(target: Path) -> None:
+    target.write_bytes(b"the first bytes")
+    raise RuntimeError("File not found or corrupted.")
+
+
+@pytest.mark.parametrize(
+    ("download", "error"), [(_interrupted, KeyboardInterrupt), (_cut_off, DataError)]
+)
+def test_a_download_that_is_cut_off_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: Any, error: type[BaseException]
+) -> None:
+    def download_url(url: str, root: str, filename: str, md5: str) -> None:
+        download(Path(root, filename))
+
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", download_url)
+    with pytest.raises(error):
+        MNIST().fetch(tmp_path / "new" / "data")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_archive_is_downloaded_and_unpacked_into_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = tmp_path / "mirror"
+    use_checksums(monkeypatch, write_fake_mnist(served, raw=False, archives=True))
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=served / "MNIST" / "raw")
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        mirrors = [f"http://127.0.0.1:{server.server_port}/{path}" for path in ("missing/", "")]
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
+        MNIST().fetch(tmp_path / "data")
+        server.shutdown()
+    assert MNIST().load(tmp_path / "data", train=True)[1].tolist() == list(range(5))
+    assert len(list((tmp_path / "data" / "MNIST" / "raw").iterdir())) == 8
+
+
+def test_an_unpacking_that_stops_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_checksums(monkeypatch, write_fake_mnist(tmp_path, raw=False, archives=True))
+
+    def extract(archive: str, folder: str) -> str:
+        Path(folder, IMAGES).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torchvision.datasets.utils, "extract_archive", extract)
+    with pytest.raises(DataError, match="no space left for"):
+        MNIST().fetch(tmp_path)
+    assert not (tmp_path / "MNIST" / "raw" / IMAGES).exists()
+    assert all(file.suffix == ".gz" for file in (tmp_path / "MNIST" / "raw").iterdir())
 
 
 def test_a_mirror_that_never_answers_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_mirror: str
 ) -> None:
-    monkeypatch.setattr(sources, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(downloading, "TIMEOUT_SECONDS", 0.3)
     started = time.perf_counter()
     with pytest.raises(DataError) as error:
         MNIST().fetch(tmp_path)
@@ -237,7 +299,7 @@ def test_a_full_disk_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.Mon
     def fill(*args: Any, **kwargs: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torchvision.datasets.utils, "download_and_extract_archive", fill)
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", fill)
     with pytest.raises(DataError, match=r"no space left for .*ubyte\.gz"):
         MNIST().fetch(tmp_path)
 

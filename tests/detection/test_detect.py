@@ -22,14 +22,15 @@ from vae_lightning.config import compose, to_container
 from vae_lightning.data import image_reader
 from vae_lightning.data.image_files import read_image
 from vae_lightning.data.sources import Digits
-from vae_lightning.detection import report
+from vae_lightning.detection import pictures, report
 from vae_lightning.detection.pictures import curves
 from vae_lightning.detection.results import DetectionResult, score_images, summary
 from vae_lightning.detection.run import Detection, prepare
-from vae_lightning.detection.scores import UNITS
+from vae_lightning.detection.scores import UNITS, Mahalanobis
 from vae_lightning.errors import CheckpointError, ConfigError, DataError
 from vae_lightning.evaluation.run import evaluate
 from vae_lightning.evaluation.run import prepare as prepare_evaluation
+from vae_lightning.utils.pixels import to_float
 
 Call = Callable[..., Outcome]
 QUICK = "detect.num_samples=5"
@@ -177,6 +178,17 @@ def test_nll_is_that_of_an_evaluation(
     assert normal.mean().item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_latent_score_is_the_distance_from_the_training_images(run: Path) -> None:
+    result = scored(f"ckpt_path={run}", "detect.score=latent")
+    checkpoint = Checkpoint(run)
+    model, data = checkpoint.model(), checkpoint.data()
+    data.setup("test")
+    training, _ = data.evaluated("train")
+    distance = Mahalanobis(model.latent_means(to_float(training)))
+    expected = distance(model.latent_means(to_float(result.inputs.images)))
+    assert result.scores[0].values.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+
+
 def test_a_test_split_without_anomalies_is_scored_without_metrics_and_curves(
     run: Path, tmp_path: Path
 ) -> None:
@@ -206,6 +218,12 @@ def test_images_of_a_folder_are_named_by_their_files_and_read_once(
     for name, image in zip(inputs.names, inputs.images, strict=True):
         assert torch.equal(image, read_image(folder_run.parent / "mine" / name, 1))
     assert inputs.class_names is None
+    # The same names are in the figure and in the printed line.
+    monkeypatch.setattr(pictures, "to_image", lambda figure: figure)
+    drawn: Any = pictures.extremes(result)
+    captions = {axes.get_xlabel().split("\n")[1] for axes in drawn.axes}
+    assert captions < set(inputs.names)
+    assert inputs.names[int(result.scores[0].ranking[0])] in captions
 
 
 # -- other images ---------------------------------------------------------------------------------

@@ -1,11 +1,26 @@
 """Tables over the jobs of a multirun."""
 
 import math
+from pathlib import Path
 
 import pytest
 
 from vae_lightning.detection.scores import UNITS
-from vae_lightning.detection.sweep import TableRow, print_table, rows_summary, table_cells
+from vae_lightning.detection.sweep import (
+    TableRow,
+    find_jobs,
+    print_table,
+    rows_summary,
+    table_cells,
+)
+
+
+def test_the_folder_of_a_sweep_may_begin_with_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sweep" / "0_digits" / "checkpoints").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_jobs("~/sweep") == ([], [tmp_path / "sweep" / "0_digits"])
 
 
 def test_a_table_has_means_over_seeds_and_over_anomalies() -> None:

@@ -8,10 +8,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import CallCommand, FinishedRun, RunCommand, read_metrics
+from conftest import MINIMAL, CallCommand, FinishedRun, RunCommand, read_metrics
 from vae_lightning import load
 from vae_lightning.data.resizing import resize
 from vae_lightning.data.sources import Digits
+from vae_lightning.evaluation.likelihood import likelihood_scores
+from vae_lightning.evaluation.run import images_tested
 from vae_lightning.metrics import ImageBounds, features
 
 QUICK = "num_samples=20"
@@ -65,6 +67,9 @@ def test_a_run_is_measured_with_its_protocol_scalars_and_pictures(
     assert board.Scalars("test/nll")[0].value == pytest.approx(metrics["test/nll"], rel=1e-6)
     assert "test/worst_explained" in board.Tags()["images"]
     assert "nll, K = 20" in printed
+    assert "over 360 images" in " ".join(printed.split())
+    assert "mirrored borders" in " ".join(printed.split())
+    assert "mirrored borders" in protocol["ssim"]
     assert "cross-entropy" in printed
 
 
@@ -84,6 +89,18 @@ def test_two_evaluations_agree_to_the_last_digit_alone_or_in_two_processes(
     for metrics in found:
         metrics.pop("protocol")
     assert found[0] == found[1] == found[2]
+
+
+def test_all_noise_of_an_evaluation_is_that_of_its_seed(
+    call_command: CallCommand, finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    options = (QUICK, "num_images=20", "parts=[likelihood,latents]", "device=cpu")
+    first, other = (
+        evaluated(call_command, finished_run, tmp_path / f"{seed}", *options, f"seed={seed}")[1]
+        for seed in (0, 1)
+    )
+    for name in ("nll", "rate", "sampled_rate", "marginal_kl"):
+        assert first[f"test/{name}"] != other[f"test/{name}"]
 
 
 def test_nll_is_that_of_the_checkpoint_on_the_images_of_the_split(
@@ -120,6 +137,49 @@ def test_training_ends_with_an_evaluation_with_evaluate_true(
     assert "nll, K = 30" in outcome.out
 
 
+def test_a_run_limited_to_some_test_batches_is_evaluated_on_these_images(
+    call_command: CallCommand, tmp_path: Path, quick_classifier: None
+) -> None:
+    options = ("data=digits", "data.eval_batch_size=6", "nll_samples=2", "trainer=cpu", "seed=1")
+    outcome = call_command(*options, *MINIMAL, "debug=limit", "evaluate=true")
+    assert outcome.status == 0, outcome.err
+    (folder,) = (tmp_path / "outputs" / "debug" / "runs").iterdir()
+    (evaluation,) = (folder / "evaluate").iterdir()
+    metrics = read_metrics(evaluation)
+    assert (metrics["protocol"]["images"], metrics["protocol"]["images_in_split"]) == (6, 360)
+    assert "6 of 360 images of the test split" in outcome.out
+    assert "over 6 images" in outcome.out
+    # One draw per image and its mean over two: the images are those of the run's test.
+    assert metrics["test/elbo"] == pytest.approx(read_metrics(folder)["test/elbo"], abs=15)
+
+
+def test_images_that_are_tested_are_counted_as_lightning_does() -> None:
+    assert images_tested(None, 360, 100, 1) is None
+    assert images_tested(1.0, 360, 100, 1) is None
+    assert images_tested(4, 360, 100, 1) is None
+    assert images_tested(3, 360, 100, 1) == 300
+    assert images_tested(2, 360, 100, 2) is None  # 180 for each process
+    assert images_tested(1, 360, 100, 2) == 200
+    assert images_tested(0.5, 360, 100, 1) == 200
+    assert images_tested(1, 360, 1, 1) == 4  # what precision and recall need
+
+
+def test_an_evaluation_without_images_is_refused_before_training(
+    call_command: CallCommand, tmp_path: Path
+) -> None:
+    limit = "+trainer.limit_test_batches=0"
+    outcome = call_command("data=digits", "trainer=cpu", "evaluate=true", limit)
+    assert outcome.status == 1
+    assert "limit_test_batches=0 leaves none" in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_image_has_an_nll_without_a_standard_error() -> None:
+    bounds = torch.arange(8.0).reshape(2, 4)
+    assert likelihood_scores(bounds, 1)["nll_standard_error"] == pytest.approx(2.0)
+    assert "nll_standard_error" not in likelihood_scores(bounds[:1], 1)
+
+
 def test_training_ends_with_the_use_of_the_latent_dimensions(finished_run: FinishedRun) -> None:
     metrics = finished_run.metrics
     assert 0 <= metrics["test/active_units"] <= 20
@@ -141,6 +201,7 @@ def test_training_ends_with_the_use_of_the_latent_dimensions(finished_run: Finis
         (["evaluate.num_samples=3"], "evaluate.num_samples is not a key of the configuration"),
         (["nsamples=3"], "nsamples is not a key of the configuration: did you mean num_samples?"),
         (["devices=0"], "devices=0 is out of range"),
+        (["devices=5", "num_images=4"], "devices=5 would share 4 images: use fewer"),
         (["+sede=1"], "sede is not a key of the configuration: did you mean seed?"),
         (["~device"], "device cannot be left out"),
         (["seed=-1"], "seed=-1 is out of range"),

@@ -56,7 +56,7 @@ def test_the_picture_and_generate_json_go_into_the_folder_of_the_run(
     assert outcome.status == 0, outcome.err
     folder = only(tmp_path / "run" / "generate")
     facts = json.loads((folder / "generate.json").read_text())
-    assert facts["checkpoint"] == str(Path("run/checkpoints/best.ckpt"))
+    assert facts["checkpoint"] == str(tmp_path / "run" / "checkpoints" / "best.ckpt")
     assert (facts["seed"], facts["count"], facts["draw_from"]) == (3, 64, "prior")
     picture = (folder / "samples.png").relative_to(tmp_path)
     assert f"wrote  {picture}" in outcome.out

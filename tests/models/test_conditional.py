@@ -17,7 +17,7 @@ from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNorma
 from vae_lightning.distributions.priors.prior import Encode, Prior
 from vae_lightning.distributions.priors.standard_normal import StandardNormal
 from vae_lightning.errors import ConfigError
-from vae_lightning.evaluation.run import BoundsModule
+from vae_lightning.evaluation.bounds_module import BoundsModule
 from vae_lightning.metrics import ImageBounds
 from vae_lightning.metrics.likelihood import bounds_of
 from vae_lightning.models import VAE

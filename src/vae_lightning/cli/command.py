@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from vae_lightning.cli.overrides import (
     swept_settings,
     without_sweeps,
 )
+from vae_lightning.cli.paths import start_folder
 from vae_lightning.cli.run_folder import OutputFolder, check_job_folders
 from vae_lightning.cli.user_errors import DISK_ERRORS, disk_error, show
 from vae_lightning.config import CONF_DIR, instantiate, to_container
@@ -225,7 +227,12 @@ class _Command:
         job = HydraConfig.get().job
         print(f"\njob {job.num}: {job.override_dirname}", flush=True)
         del self._waiting[:1]
-        return self._guarded(config, lambda: self.task(self.prepare(to_container(config))))
+        return self._guarded(config, lambda: self.task(self._prepared_from_start(config)))
+
+    def _prepared_from_start(self, config: Any) -> Any:
+        # Paths are as the user wrote them, also if the job has a working directory of its own.
+        with chdir(start_folder()):
+            return self.prepare(to_container(config))
 
     def _guarded(self, config: Any, job: Callable[[], float | None]) -> float | None:
         """Run a job; show an error that the user can fix, after which a sweep continues."""

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vae_lightning.data.blocks import images_at_once
+
 Binarize = Literal["none", "threshold", "fixed", "dynamic"]
 
 
@@ -32,10 +34,10 @@ def fixed(images: Tensor, seed: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.empty_like(images)
-    for start in range(0, len(images), 1000):  # bounds the memory of the noise
-        part = images[start : start + 1000]
+    block = images_at_once(images.shape[1:], most=1000)  # bounds the memory of the noise
+    for part, target in zip(images.split(block), drawn.split(block), strict=True):
         noise = torch.rand(part.shape, generator=generator).to(part.device)
-        drawn[start : start + 1000] = (noise * 255 < part).to(torch.uint8).mul_(255)
+        target.copy_((noise * 255 < part).to(torch.uint8).mul_(255))
     return drawn
 
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
@@ -10,16 +11,16 @@ from torch import Tensor
 
 from vae_lightning.data.batches import Batch, Batches
 from vae_lightning.data.binarization import Binarize
+from vae_lightning.data.blocks import images_at_once
 from vae_lightning.data.dataset import ImageDataset
-from vae_lightning.data.image_files import NamedImages
+from vae_lightning.data.fingerprint import fingerprint
+from vae_lightning.data.image_files import NamedImages, describe_ignored
+from vae_lightning.data.notices import describe_constant, describe_unreadable
 from vae_lightning.data.protocol import Protocol, Validation
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.pixels import to_float
-
-# Unreadable files that the warning names.
-_MAX_NAMED = 10
 
 
 class ImageDataModule(LightningDataModule):
@@ -94,8 +95,10 @@ class ImageDataModule(LightningDataModule):
             raise ValueError(
                 f"num_classes={num_classes}: {source.title} has {len(source.class_names)}"
             )
+        # Absolute, so that it stays the same folder if a run changes the working directory.
+        folder = Path(root).expanduser().absolute()
         self.protocol = Protocol(
-            source, Path(root).expanduser(), size, val_size, validation, binarize, tuple(held_out)
+            source, folder, size, val_size, validation, binarize, tuple(held_out)
         )
         self.name = name
         self.source = source
@@ -105,6 +108,7 @@ class ImageDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.seed = seed
         self._splits: dict[str, ImageDataset] = {}
+        self._fingerprint: dict[str, Any] | None = None
 
     @property
     def num_images(self) -> dict[str, int]:
@@ -117,6 +121,22 @@ class ImageDataModule(LightningDataModule):
             return {name: len(images) for name, images in self._splits.items()}
         return self.protocol.expected
 
+    def fingerprint(self) -> dict[str, Any] | None:
+        """The `fingerprint` of the files when it was first asked for; None if there are none."""
+        if self._fingerprint is None:
+            root = self.protocol.root
+            if (names := self.source.files(root)) is not None:
+                self._fingerprint = fingerprint(root, names)
+        return self._fingerprint
+
+    def state_dict(self) -> dict[str, Any]:
+        """What Lightning saves in a checkpoint: which data this is, and where."""
+        return {
+            "root": str(self.protocol.root),
+            "fingerprint": self.fingerprint(),
+            "class_names": list(self.class_names),
+        }
+
     def prepare_data(self) -> None:
         self.source.fetch(self.protocol.root)
 
@@ -124,12 +144,13 @@ class ImageDataModule(LightningDataModule):
         """Read all splits at the first call; later calls do nothing."""
         if self._splits:
             return
+        self.fingerprint()
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         unread = self.protocol.splits()
         test = unread["test"].loaded(device)
         val = test if unread["val"] is unread["test"] else unread["val"].loaded(device)
         splits = {"train": unread["train"].loaded(device), "val": val, "test": test}
-        self._warn_of_unreadable()
+        self._warn_of(splits)
         for name, images in splits.items():
             if len(images) == 0 and self.num_images[name] > 0:
                 raise DataError(f"{self.protocol.root}: no image of the {name} split is left")
@@ -157,12 +178,13 @@ class ImageDataModule(LightningDataModule):
         return batch
 
     def images(self, split: str, count: int) -> tuple[Tensor, Tensor]:
-        """The first `count` images of a split, or all of them if there are fewer.
+        """The first `count` images of a split; fewer if there are fewer, or if they take over 1 GB.
 
         Shape:
             returns images float32 (count, C, H, W) in [0, 1] and labels int64 (count,).
         """
-        first = self._splits[split].in_memory(count)
+        shape = (self.channels, self.protocol.size, self.protocol.size)
+        first = self._splits[split].in_memory(min(count, 4 * images_at_once(shape, count)))
         return to_float(first.images), first.labels
 
     def evaluated(self, split: str) -> tuple[Tensor, Tensor]:
@@ -188,8 +210,9 @@ class ImageDataModule(LightningDataModule):
             DataError: they take more memory than the source may.
         """
         split: Split = "train" if train else "test"
-        self.check_in_memory(split)
-        dataset = self.protocol.official(split).in_memory()
+        dataset = self.protocol.official(split)
+        self._check_fit(len(dataset), f"official {split}")
+        dataset = dataset.in_memory()
         return dataset.images, dataset.labels
 
     def held_out_images(self) -> tuple[Tensor, Tensor]:
@@ -211,7 +234,9 @@ class ImageDataModule(LightningDataModule):
             DataError: they take more memory than the source may.
         """
         if held_out:
-            dataset = self.protocol.held_out_images().in_memory()
+            images = self.protocol.held_out_images()
+            self._check_fit(len(images), "held-out")
+            dataset = images.in_memory()
         else:
             self.check_in_memory("test")
             dataset = self._splits["test"].in_memory()
@@ -233,10 +258,13 @@ class ImageDataModule(LightningDataModule):
         Raises:
             DataError: they take more memory than the source may.
         """
-        gigabytes = self.num_images[split] * self.channels * self.protocol.size**2 / 1e9
+        self._check_fit(self.num_images[split], split)
+
+    def _check_fit(self, count: int, what: str) -> None:
+        gigabytes = count * self.channels * self.protocol.size**2 / 1e9
         if gigabytes > self.source.max_resident_gb:
             raise DataError(
-                f"the {split} images take {gigabytes:.3g} GB of memory, and "
+                f"the {what} images take {gigabytes:.3g} GB of memory, and "
                 f"data.max_resident_gb={self.source.max_resident_gb:g}: raise it, or leave out "
                 "what needs all of them at once"
             )
@@ -249,16 +277,17 @@ class ImageDataModule(LightningDataModule):
     def _evaluated(self, split: str) -> Batches:
         return self._splits[split].batches(self.eval_batch_size, process=self._process())
 
-    def _warn_of_unreadable(self) -> None:
-        root = self.protocol.root
-        names = [str(Path(path).relative_to(root)) for path in self.source.unreadable]
-        if names and not (self.trainer and not self.trainer.is_global_zero):
-            more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
-            print(
-                f"warning: {len(names):,} files of {root} cannot be read and are left out "
-                f"(data.on_error=raise stops at the first): {', '.join(names[:_MAX_NAMED])}{more}",
-                file=sys.stderr,
-            )
+    def _warn_of(self, splits: dict[str, ImageDataset]) -> None:
+        if self.trainer and not self.trainer.is_global_zero:
+            return
+        root, lines = self.protocol.root, []
+        if self.source.ignored:
+            lines.append(f"{root} holds {describe_ignored(self.source.ignored)}")
+        if self.source.unreadable:
+            lines.append(describe_unreadable(self.source.unreadable, root))
+        lines.append(describe_constant({key: x.constant() for key, x in splits.items()}, root))
+        for line in filter(None, lines):
+            print(f"warning: {line}", file=sys.stderr)
 
     def _process(self) -> tuple[int, int]:
         """The rank of this process and the number of processes."""

@@ -54,6 +54,10 @@ class ImageDataset(ABC):
         """The sum of all images, int64 (C, H, W)."""
 
     @abstractmethod
+    def constant(self) -> int | None:
+        """The value of all pixels of all images, once they are loaded; None if they differ."""
+
+    @abstractmethod
     def batches(self, batch_size: int, **options: Any) -> Batches:
         """Batches of the images; `options` are those of `Batches`."""
 
@@ -90,6 +94,13 @@ class InMemoryDataset(ImageDataset):
 
     def sum(self) -> Tensor:
         return self.images.sum(0, dtype=torch.int64)
+
+    def constant(self) -> int | None:
+        # One image tells nearly always.
+        for images in (self.images[:1], self.images):
+            if images.numel() == 0 or images.min() != images.max():
+                return None
+        return int(self.images[0].min())
 
     def batches(self, batch_size: int, **options: Any) -> ResidentBatches:
         return ResidentBatches(self.images, self.labels, batch_size, **options)

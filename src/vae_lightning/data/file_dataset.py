@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from vae_lightning.data.blocks import images_at_once
 from vae_lightning.data.dataset import ImageDataset, InMemoryDataset
 from vae_lightning.data.image_reader import ImageReader
 from vae_lightning.data.streamed_batches import StreamedBatches
@@ -19,7 +20,7 @@ from vae_lightning.utils.progress import progress
 OnError = Literal["skip", "raise"]
 
 # Files submitted to the thread pool at once, so that memory does not grow with the folder.
-_BLOCK = 1024
+_MAX_FILES = 1024
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class FileDataset(ImageDataset):
         streamed: whether the images stay in their files when they are served.
         on_error: leave out a file that cannot be read (`skip`), or stop (`raise`).
         num_workers: processes that read files for batches.
-        unreadable: collects the paths of files that could not be read, in order.
+        unreadable: collects the paths of files that could not be read, with the reasons, in order.
         device: that batches are served on.
+        level: the value of all pixels of all images, once they are loaded; None if they differ.
     """
 
     paths: Sequence[str]
@@ -47,8 +49,9 @@ class FileDataset(ImageDataset):
     streamed: bool
     on_error: OnError
     num_workers: int
-    unreadable: dict[str, None]
+    unreadable: dict[str, str]
     device: torch.device
+    level: int | None = None
 
     def select(self, chosen: Tensor) -> "FileDataset":
         kept = chosen.nonzero().flatten() if chosen.dtype == torch.bool else chosen
@@ -67,8 +70,13 @@ class FileDataset(ImageDataset):
     def loaded(self, device: torch.device) -> ImageDataset:
         if not self.streamed:
             return replace(self, device=device).in_memory()
-        readable = [pixels is not None for pixels in self._each()]
-        return replace(self.select(torch.tensor(readable, dtype=torch.bool)), device=device)
+        readable, low, high = [], 255, 0
+        for pixels in self._each():
+            readable.append(pixels is not None)
+            if pixels is not None and low >= high:  # until two values are found
+                low, high = min(low, int(pixels.min())), max(high, int(pixels.max()))
+        chosen = self.select(torch.tensor(readable, dtype=torch.bool))
+        return replace(chosen, device=device, level=low if low == high else None)
 
     def in_memory(self, count: int | None = None) -> InMemoryDataset:
         some = self.select(torch.arange(len(self))[:count])
@@ -94,6 +102,9 @@ class FileDataset(ImageDataset):
                 total += pixels
         return total.to(self.device)
 
+    def constant(self) -> int | None:
+        return self.level
+
     def batches(self, batch_size: int, **options: Any) -> StreamedBatches:
         return StreamedBatches(
             self.labels.to(self.device),
@@ -116,11 +127,12 @@ class FileDataset(ImageDataset):
 
         items = zip(self.paths, self.noise_indices.tolist(), strict=True)
         threads = min(32, os.cpu_count() or 1)
+        files_at_once = images_at_once(self.reader.image_shape, _MAX_FILES, bytes_per_value=1)
         with (
             ThreadPoolExecutor(threads) as pool,
             progress("reading images", len(self)) as advance,
         ):
-            while block := list(islice(items, _BLOCK)):
+            while block := list(islice(items, files_at_once)):
                 for path, found in zip(
                     (path for path, _ in block),
                     pool.map(read, *zip(*block, strict=True)),
@@ -129,7 +141,7 @@ class FileDataset(ImageDataset):
                     if isinstance(found, DataError):
                         if self.on_error == "raise":
                             raise DataError(f"{found}; data.on_error=skip leaves such files out")
-                        self.unreadable[path] = None
+                        self.unreadable[path] = str(found)
                         yield None
                     else:
                         yield found

@@ -6,7 +6,7 @@ from pathlib import Path
 from vae_lightning.data.binarization import Binarize
 from vae_lightning.data.datamodule import ImageDataModule
 from vae_lightning.data.file_dataset import OnError
-from vae_lightning.data.image_folder import ImageFolder, number_of_images
+from vae_lightning.data.image_folder import ClassOrder, ImageFolder, number_of_images
 from vae_lightning.data.protocol import Validation
 
 
@@ -30,6 +30,7 @@ class ImageFolderModule(ImageDataModule):
         on_error: as for `ImageFolder`.
         max_resident_gb: as for `ImageFolder`.
         num_workers: as for `ImageFolder`.
+        class_order: as for `ImageFolder`.
         cache: folder of what evaluation computes from the images.
         seed: as for `ImageDataModule`.
 
@@ -46,7 +47,7 @@ class ImageFolderModule(ImageDataModule):
         ...         name="greys", root=folder, size=8, channels=1, num_classes=0, batch_size=4,
         ...         eval_batch_size=4, test_size=0.2, val_size=1, validation="split",
         ...         binarize="none", held_out=[], on_error="skip", max_resident_gb=1,
-        ...         num_workers=0, cache=folder, seed=0,
+        ...         num_workers=0, class_order="number", cache=folder, seed=0,
         ...     )
         ...     data.prepare_data()
         ...     data.setup("fit")
@@ -76,13 +77,14 @@ class ImageFolderModule(ImageDataModule):
         on_error: OnError,
         max_resident_gb: float,
         num_workers: int,
+        class_order: ClassOrder,
         cache: str,
         seed: int,
     ) -> None:
         if root is None:
             raise ValueError("root is missing: name the folder of your images, data.root=<folder>")
         source = ImageFolder(
-            root, size, channels, test_size, on_error, max_resident_gb, num_workers
+            root, size, channels, test_size, on_error, max_resident_gb, num_workers, class_order
         )
         num_val = 0 if source.num_val else number_of_images("val_size", val_size, source.num_train)
         super().__init__(
@@ -100,4 +102,4 @@ class ImageFolderModule(ImageDataModule):
             held_out=held_out,
             seed=seed,
         )
-        self.cache = Path(cache).expanduser()
+        self.cache = Path(cache).expanduser().absolute()

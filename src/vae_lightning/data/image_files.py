@@ -2,18 +2,23 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from vae_lightning.data.image_modes import UnknownRangeError, to_bytes
 from vae_lightning.data.resizing import crop_and_resize
 from vae_lightning.errors import DataError
 
 # Files with these endings are read as images.
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+
+# Kinds of files that a message about ignored files names.
+_MAX_ENDINGS = 5
 
 
 @dataclass(frozen=True)
@@ -36,40 +41,77 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(ENDINGS) and not name.startswith(".")
 
 
-def list_images(folder: Path) -> list[Path]:
-    """The image files in a folder and its subfolders, sorted by path, without hidden ones.
+@dataclass(frozen=True)
+class FolderListing:
+    """The files of a folder and its subfolders, without hidden ones.
+
+    Attributes:
+        images: paths of the image files, sorted.
+        ignored: how many other files there are, by ending.
+    """
+
+    images: Sequence[Path]
+    ignored: Counter[str]
+
+
+def list_images(folder: Path) -> FolderListing:
+    """List a folder.
 
     Raises:
-        DataError: there are none.
+        DataError: it holds no image.
     """
-    found = []
+    images: list[Path] = []
+    ignored: Counter[str] = Counter()
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if is_image(name)]
-    if not found:
-        raise DataError(f"{folder} holds no image: the endings looked for are {', '.join(ENDINGS)}")
-    return sorted(found)
+        for name in names:
+            if is_image(name):
+                images.append(Path(parent, name))
+            elif not name.startswith("."):
+                ignored[Path(name).suffix.lower() or "no ending"] += 1
+    if not images:
+        found = f" and {describe_ignored(ignored)}" if ignored else ""
+        raise DataError(
+            f"{folder} holds no image{found}: the endings looked for are {', '.join(ENDINGS)}"
+        )
+    return FolderListing(sorted(images), ignored)
+
+
+def describe_ignored(ignored: Mapping[str, int]) -> str:
+    """How many files are not read, and which, as in "3 files that are not read: 2 .heic, 1 .raw".
+
+    Example:
+        >>> describe_ignored({".raw": 1, ".heic": 2})
+        '3 files that are not read: 2 .heic, 1 .raw'
+    """
+    kinds = sorted(ignored, key=lambda kind: (-ignored[kind], kind))
+    named = [f"{ignored[kind]:,} {kind}" for kind in kinds[:_MAX_ENDINGS]]
+    if len(kinds) > _MAX_ENDINGS:
+        named.append(f"{len(kinds) - _MAX_ENDINGS} other endings")
+    count = sum(ignored.values())
+    files = "1 file that is" if count == 1 else f"{count:,} files that are"
+    return f"{files} not read: {', '.join(named)}"
 
 
 def read_image(path: Path, channels: int) -> Tensor:
     """Read one image file as grey (1 channel) or colour (3), rotated upright by its EXIF tag.
 
+    What is transparent shows a white ground.
+
     Shape:
         returns uint8 (channels, H, W).
 
     Raises:
-        DataError: it cannot be read.
+        DataError: it cannot be read, or its pixels are of a type whose white is not known.
     """
-    import numpy as np
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as file:
             ImageOps.exif_transpose(file, in_place=True)
-            upright: Image.Image = file
-            if file.mode.startswith("I;16"):  # convert("L") would clip at 255
-                upright = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
-            array = np.array(upright.convert("L" if channels == 1 else "RGB"))
+            array = to_bytes(file, channels)
+    except UnknownRangeError as error:
+        raise DataError(f"{path} {error}") from error
     except Exception as error:  # Pillow raises many types for broken files
         raise DataError(f"{path} is not an image that can be read: {error}") from error
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
@@ -93,7 +135,12 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "f
     if path.suffix == ".npz":
         return _read_npz(path, image_shape)
     channels, height, width = image_shape
-    files = list_images(path) if path.is_dir() else [path]
+    files: Sequence[Path] = [path]
+    if path.is_dir():
+        listing = list_images(path)
+        files = listing.images
+        if listing.ignored:
+            warnings.warn(f"{path} holds {describe_ignored(listing.ignored)}", stacklevel=2)
     images, read, broken = [], [], []
     for file in files:
         try:

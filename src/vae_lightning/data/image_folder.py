@@ -1,9 +1,12 @@
 """A folder of image files as a source: its files, their classes and their splits."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -13,21 +16,34 @@ from vae_lightning.data.image_reader import ImageReader
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.utils.checks import at_least
 
+ClassOrder = Literal["number", "text"]
+
 # Of the choice of test images and their order, so that all runs have the same ones.
 _SPLIT_SEED = 0
 
 
-def class_folders(folder: Path) -> list[str]:
-    """The classes of a folder: the sorted names of its subfolders, as in torchvision's ImageFolder.
+def class_folders(folder: Path, order: ClassOrder) -> list[str]:
+    """The classes of a folder: the sorted names of its subfolders.
 
     A folder has no classes if it has fewer than two subfolders, or if it holds images itself.
+
+    Args:
+        folder: their parent.
+        order: `number` sorts digits in names as numbers, so that 2 comes before 10; `text` sorts by
+            characters, as torchvision's ImageFolder does.
     """
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(".")]
     names = sorted(entry.name for entry in visible if entry.is_dir())
     if len(names) < 2 or any(is_image(entry.name) and entry.is_file() for entry in visible):
         return []
-    return names
+    return sorted(names, key=_by_number) if order == "number" else names
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    # Text and numbers alternate, the first being text, so that like is compared with like.
+    parts = re.split("([0-9]+)", name)
+    return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
 
 
 def num_classes_of(root: str | None) -> int:
@@ -36,7 +52,7 @@ def num_classes_of(root: str | None) -> int:
     if root is None or not folder.is_dir():
         return 0  # `ImageFolder` raises the error
     train = folder / "train"
-    return len(class_folders(train if train.is_dir() else folder))
+    return len(class_folders(train if train.is_dir() else folder, "text"))
 
 
 def number_of_images(name: str, value: float, total: int) -> int:
@@ -85,6 +101,7 @@ class ImageFolder(ImageSource):
         on_error: leave out files that cannot be read (`skip`), or stop (`raise`).
         max_resident_gb: images that take more memory than this stay in their files.
         num_workers: the maximum number of processes that read files while images are streamed.
+        class_order: as for `class_folders`.
 
     Raises:
         ValueError: a value is out of range, the folder is missing, a class has no training images,
@@ -101,6 +118,7 @@ class ImageFolder(ImageSource):
         on_error: OnError,
         max_resident_gb: float,
         num_workers: int,
+        class_order: ClassOrder,
     ) -> None:
         at_least("size", size, 1)
         if channels not in (1, 3):
@@ -116,13 +134,16 @@ class ImageFolder(ImageSource):
         self.on_error = on_error
         self.max_resident_gb = max_resident_gb
         self.num_workers = num_workers
-        self.class_names, self._splits = _read_names(folder, test_size)
+        start = folder / "train" if (folder / "train").is_dir() else folder
+        self.class_names = tuple(class_folders(start, class_order))
+        self.ignored: Counter[str] = Counter()
+        self._splits = _read_names(folder, self.class_names, test_size, self.ignored)
         self.num_train, self.num_val, self.num_test = (
             len(self._splits[name].names) for name in ("train", "val", "test")
         )
         total = self.num_train + self.num_val + self.num_test
         self.streamed = total * channels * size**2 > max_resident_gb * 1e9
-        self.unreadable: dict[str, None] = {}
+        self.unreadable: dict[str, str] = {}
 
     def fetch(self, root: Path) -> None:
         """Nothing to do: the files are not downloaded."""
@@ -145,8 +166,14 @@ class ImageFolder(ImageSource):
     def file_names(self, split: Split) -> Sequence[str]:
         return self._splits[split].names
 
+    def files(self, root: Path) -> Sequence[str]:
+        return [name for files in self._splits.values() for name in files.names]
 
-def _read_names(folder: Path, test_size: float) -> tuple[tuple[str, ...], dict[str, _Files]]:
+
+def _read_names(
+    folder: Path, classes: Sequence[str], test_size: float, ignored: Counter[str]
+) -> dict[str, _Files]:
+    """The files of each split; other files are counted in `ignored`."""
     for name in ("test", "val"):
         if (folder / name).is_dir() and not (folder / "train").is_dir():
             raise ValueError(
@@ -154,8 +181,7 @@ def _read_names(folder: Path, test_size: float) -> tuple[tuple[str, ...], dict[s
                 f"images into {folder / 'train'}"
             )
     start = folder / "train" if (folder / "train").is_dir() else folder
-    classes = tuple(class_folders(start))
-    splits = {"train": _labelled(folder, start, classes), "val": _Files([], [])}
+    splits = {"train": _labelled(folder, start, classes, ignored), "val": _Files([], [])}
     for label, name in enumerate(classes):
         if label not in splits["train"].labels:
             raise ValueError(
@@ -164,7 +190,7 @@ def _read_names(folder: Path, test_size: float) -> tuple[tuple[str, ...], dict[s
             )
     for name in ("test", "val"):
         if (folder / name).is_dir():
-            files = _labelled(folder, folder / name, classes)
+            files = _labelled(folder, folder / name, classes, ignored)
             # Shuffled, so that the first images are not all of one class.
             splits[name] = files.select(_shuffled(len(files.names)))
     if "test" not in splits:
@@ -179,15 +205,33 @@ def _read_names(folder: Path, test_size: float) -> tuple[tuple[str, ...], dict[s
         order = _shuffled(total)
         splits["test"] = splits["train"].select(order[:count])
         splits["train"] = splits["train"].select(sorted(order[count:]))
-    return classes, splits
+    if start != folder and (outside := _count_outside(folder)):
+        ignored["outside of train/, val/ and test/"] = outside
+    return splits
+
+
+def _count_outside(folder: Path) -> int:
+    """How many files, hidden ones aside, are in none of the folders of the splits."""
+    count = 0
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        at_top = Path(parent) == folder
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not (at_top and name in ("train", "val", "test"))
+        ]
+        count += sum(not name.startswith(".") for name in names)
+    return count
 
 
 def _shuffled(count: int) -> list[int]:
     return torch.randperm(count, generator=torch.Generator().manual_seed(_SPLIT_SEED)).tolist()
 
 
-def _labelled(root: Path, folder: Path, classes: Sequence[str]) -> _Files:
-    paths = list_images(folder)
+def _labelled(root: Path, folder: Path, classes: Sequence[str], ignored: Counter[str]) -> _Files:
+    listing = list_images(folder)
+    paths = listing.images
+    ignored.update(listing.ignored)
     if not classes:
         return _Files([str(path.relative_to(root)) for path in paths], [0] * len(paths))
     depth = len(folder.parts)

@@ -1,11 +1,8 @@
 """Data sets with official splits, downloaded or installed with a library."""
 
-import errno
 import math
-import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -14,11 +11,9 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.dataset import ImageDataset, InMemoryDataset
+from vae_lightning.data.downloading import fetch_archive
 from vae_lightning.data.resizing import resize
 from vae_lightning.errors import DataError
-
-# How long to wait for a mirror to answer.
-TIMEOUT_SECONDS = 10.0
 
 Split = Literal["train", "val", "test"]
 
@@ -33,7 +28,8 @@ class ImageSource(ABC):
         num_val: images in an official validation split; 0 if there is none.
         class_names: the name of each label; empty if there are no classes, and all labels are 0.
         max_resident_gb: the maximum size of the images in memory, in gigabytes.
-        unreadable: paths of the files that could not be read so far, which are left out.
+        unreadable: paths of the files that could not be read so far and are left out, with reasons.
+        ignored: how many files are not read, by ending.
     """
 
     title: str
@@ -43,7 +39,8 @@ class ImageSource(ABC):
     num_val: int = 0
     class_names: tuple[str, ...]
     max_resident_gb: float = math.inf
-    unreadable: Mapping[str, None] = MappingProxyType({})
+    unreadable: Mapping[str, str] = MappingProxyType({})
+    ignored: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def fetch(self, root: Path) -> None:
@@ -64,6 +61,13 @@ class ImageSource(ABC):
     @abstractmethod
     def file_names(self, split: Split) -> Sequence[str] | None:
         """The file of each image of a split, relative to the root; None if images share files."""
+
+    @abstractmethod
+    def files(self, root: Path) -> Sequence[str] | None:
+        """All files that images are read from, relative to the root.
+
+        None if there are none, or if they still have to be downloaded.
+        """
 
 
 class Source(ImageSource):
@@ -94,6 +98,9 @@ class Source(ImageSource):
     def file_names(self, split: Split) -> None:
         return None
 
+    def files(self, root: Path) -> Sequence[str] | None:
+        return None
+
 
 class _IDX(Source):
     """Data sets in MNIST's file format, downloaded with torchvision's addresses and checksums."""
@@ -109,42 +116,28 @@ class _IDX(Source):
         return getattr(torchvision.datasets, type(self).__name__)
 
     def fetch(self, root: Path) -> None:
-        from torchvision.datasets.utils import download_and_extract_archive
-
         dataset = self._dataset()
         folder = root / dataset.__name__ / "raw"
-        for archive, checksum in dataset.resources:
-            if (folder / archive).with_suffix("").exists():
-                continue
-            had_archive = (folder / archive).exists()
-            reasons = []
-            for mirror in dataset.mirrors:
-                try:
-                    with _socket_timeout(TIMEOUT_SECONDS):
-                        download_and_extract_archive(
-                            mirror + archive, str(folder), filename=archive, md5=checksum
-                        )
-                    break
-                except (RuntimeError, OSError, EOFError) as error:
-                    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                        raise DataError(f"no space left for {folder / archive}") from error
-                    reasons.append(f"{mirror} ({_reason(error)})")
-            else:
-                found = (
-                    f"{folder / archive} fails its checksum and no mirror has a good copy"
-                    if had_archive
-                    else f"{self.title} is not in {folder} and could not be downloaded"
-                )
-                raise DataError(
-                    f"{found}: {'; '.join(reasons)}. Either put its four .gz files into {folder} "
-                    "(or set data.root to their folder), or use data=digits, which needs no files"
-                )
+        try:
+            for archive, checksum in dataset.resources:
+                fetch_archive(folder, archive, checksum, dataset.mirrors)
+        except DataError as error:
+            raise DataError(
+                f"{self.title} is not in {folder}: {error}. Either put its four .gz files there "
+                "(or set data.root to their folder), or use data=digits, which needs no files"
+            ) from error
+
+    def files(self, root: Path) -> Sequence[str] | None:
+        names = [name for train in (True, False) for name in self._names(train)]
+        return names if all((root / name).exists() for name in names) else None
+
+    def _names(self, train: bool) -> tuple[str, str]:
+        """The files of images and labels of a split, relative to the root."""
+        start = f"{type(self).__name__}/raw/{'train' if train else 't10k'}"
+        return f"{start}-images-idx3-ubyte", f"{start}-labels-idx1-ubyte"
 
     def load(self, root: Path, train: bool) -> tuple[Tensor, Tensor]:
-        split = "train" if train else "t10k"
-        folder = root / type(self).__name__ / "raw"
-        images = _read_idx(folder / f"{split}-images-idx3-ubyte")
-        labels = _read_idx(folder / f"{split}-labels-idx1-ubyte")
+        images, labels = (_read_idx(root / name) for name in self._names(train))
         return images.unsqueeze(1), labels.long()
 
 
@@ -235,19 +228,3 @@ def _read_idx(path: Path) -> Tensor:
             "again to unpack or download it again"
         )
     return torch.frombuffer(raw, dtype=torch.uint8, offset=header).reshape(shape)
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer in {TIMEOUT_SECONDS:g} s"
-    return str(getattr(error, "reason", error)).splitlines()[0]

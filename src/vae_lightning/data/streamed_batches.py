@@ -9,8 +9,12 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.batches import Batches
+from vae_lightning.data.blocks import images_at_once
 from vae_lightning.data.image_reader import ImageReader
 from vae_lightning.errors import DataError
+
+# Blocks of memory that hold batches read in advance: 1 GB of bytes.
+_BLOCKS_READY = 4
 
 
 class StreamedBatches(Batches):
@@ -60,7 +64,7 @@ class StreamedBatches(Batches):
             _BatchReader(self.paths, self.noise_indices, self.reader),  # type: ignore[arg-type]
             sampler=[part.tolist() for part in parts],
             batch_size=None,
-            num_workers=min(self.num_workers, os.cpu_count() or 1, len(parts)),
+            num_workers=min(self.num_workers, os.cpu_count() or 1, len(parts), self._max_workers()),
             pin_memory=device.type == "cuda",
             # The loader draws a seed for its workers; this keeps it off the global generator.
             generator=torch.Generator(),
@@ -74,6 +78,11 @@ class StreamedBatches(Batches):
                 str(error).strip().splitlines()[-1].split("DataError: ")[-1]
                 + "; it could be read when the run began"
             ) from error
+
+    def _max_workers(self) -> int:
+        """As many workers as may have batches ready; each may have two."""
+        images = images_at_once(self.image_shape, most=2**62, bytes_per_value=1)
+        return max(1, _BLOCKS_READY * images // (2 * self.batch_size))
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -8,11 +8,13 @@ from vae_lightning.detection.scores import UNITS
 from vae_lightning.drawing.figures import new_figure, to_image
 
 _ROWS, _COLUMNS = 3, 10
+# Characters of a name that fit below an image.
+_MAX_NAME = 15
 _NORMAL, _ANOMALY, _VALIDATION = "C0", "C3", "0.6"
 
 
 def extremes(result: DetectionResult) -> Tensor:
-    """The most and the least anomalous images with their scores; known anomalies have a red frame.
+    """The most and the least anomalous images with scores and names; a red frame is an anomaly's.
 
     Shape:
         returns uint8 (3, H, W).
@@ -22,7 +24,7 @@ def extremes(result: DetectionResult) -> Tensor:
     count = min(_ROWS * _COLUMNS, max(1, len(ranking) // 2))
     columns = min(_COLUMNS, count)
     rows = -(-count // columns)
-    cell, caption, header = 0.78, 0.2, 0.42  # inches
+    cell, caption, header = 0.78, 0.3, 0.42  # inches
     height = 2 * (rows * (cell + caption) + header)
     width = max(5.5, columns * cell + 0.2)
     figure = new_figure(width, height)
@@ -50,9 +52,17 @@ def extremes(result: DetectionResult) -> Tensor:
                         cmap="gray", vmin=0, vmax=255)  # fmt: skip
             known = inputs.is_anomaly is not None and bool(inputs.is_anomaly[index])
             axes.spines[:].set(color=_ANOMALY if known else "0.5", linewidth=2.5 if known else 0.5)
-            axes.set_xlabel(f"{first.values[index]:.1f}", fontsize=7, labelpad=2)
+            axes.set_xlabel(
+                f"{first.values[index]:.1f}\n{_shortened(inputs.names[index])}",
+                fontsize=5.5, labelpad=2,
+            )  # fmt: skip
         top -= rows * (cell + caption)
     return to_image(figure)
+
+
+def _shortened(name: str) -> str:
+    # The end says more than the folders before it.
+    return name if len(name) <= _MAX_NAME else f"...{name[3 - _MAX_NAME :]}"
 
 
 def histogram(result: DetectionResult) -> Tensor:

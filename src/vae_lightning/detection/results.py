@@ -105,6 +105,8 @@ def score_images(workspace: Workspace, source: InputSource) -> DetectionResult:
         "epoch": checkpoint.epoch,
         "training_seed": checkpoint.config["seed"],
         "data": workspace.data.name,
+        "data_root": str(workspace.data.protocol.root),
+        "files_of_training": checkpoint.origin.same_files(workspace.data),
         "held_out": list(workspace.data.protocol.held_out),
         "binarize": workspace.data.protocol.binarize,
         "bound": bound_name(workspace.data, workspace.model),

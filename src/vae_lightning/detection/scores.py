@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vae_lightning.data.blocks import images_at_once
 from vae_lightning.metrics import ImageBounds
 from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.likelihood import BOUNDS
@@ -159,8 +160,9 @@ class Scorer:
         if "latent" in names:
             if training_images is None:
                 raise ValueError("latent needs the training images")
+            block = images_at_once(training_images.shape[1:], most=1000)
             parts = [
-                model.latent_means(self._to_model(part)) for part in training_images.split(1000)
+                model.latent_means(self._to_model(part)) for part in training_images.split(block)
             ]
             self.distance = Mahalanobis(torch.cat(parts))
 
@@ -179,7 +181,8 @@ class Scorer:
         sampled = any(name in _SAMPLED for name in self.names)
         errors, distances = [], []
         with progress(label, len(images)) as advance:
-            for indices in torch.arange(len(images)).split(_BATCH_SIZE):
+            block = images_at_once(images.shape[1:], most=_BATCH_SIZE)
+            for indices in torch.arange(len(images)).split(block):
                 x = self._to_model(images[indices])
                 if sampled:
                     metric.update(self.model, x, indices)

@@ -28,7 +28,7 @@ def find_jobs(path: str | None) -> tuple[list[Path], list[Path]]:
     Args:
         path: the folder of a multirun; no jobs are found in anything else.
     """
-    folder = Path(path) if isinstance(path, str) else Path()
+    folder = Path(path).expanduser() if isinstance(path, str) else Path()
     if path is None or not folder.is_dir() or (folder / "checkpoints").is_dir():
         return [], []
     jobs = sorted((job.parent for job in folder.glob("*/checkpoints")), key=_number)

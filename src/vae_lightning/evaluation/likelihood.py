@@ -15,9 +15,11 @@ def likelihood_scores(bounds: Tensor, num_pixels: int) -> dict[str, float]:
     """
     means = dict(zip(BOUNDS, bounds.mean(0).tolist(), strict=True))
     nll = bounds[:, 0]
+    # One image has no standard error.
+    spread = {"nll_standard_error": float(nll.std() / math.sqrt(len(nll)))} if len(nll) > 1 else {}
     return {
         "nll": means["nll"],
-        "nll_standard_error": float(nll.std() / math.sqrt(len(nll))),
+        **spread,
         "bits_per_dimension": means["nll"] / (num_pixels * math.log(2)),
         **{name: means[name] for name in BOUNDS[1:]},
     }

@@ -29,14 +29,20 @@ _PACKAGES = (
     "scikit-learn",
 )
 
+# Other libraries crop the borders, and find other values.
+_SSIM = "Gaussian window of 11 x 11 pixels, mirrored borders"
+
 
 def protocol(workspace: Workspace, options: dict[str, Any], num_images: int) -> dict[str, Any]:
     """Everything that the numbers depend on."""
     checkpoint, data = workspace.checkpoint, workspace.data
     return {
         "data": data.name,
+        "data_root": str(data.protocol.root),
+        "files_of_training": checkpoint.origin.same_files(data),
         "split": options["split"],
         "images": num_images,
+        "images_in_split": data.num_images[options["split"]],
         "binarize": data.protocol.binarize,
         "binarization_seed": SEED,
         "bound": bound_name(data, workspace.model),
@@ -46,6 +52,7 @@ def protocol(workspace: Workspace, options: dict[str, Any], num_images: int) -> 
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
         "training_seed": checkpoint.config["seed"],
+        "ssim": _SSIM,
         "device": str(workspace.device),
         "precision": options["precision"],
         "threads": torch.get_num_threads(),
@@ -115,7 +122,8 @@ def show(scores: dict[str, Score], protocol: dict[str, Any], folder: Path) -> No
             label = name.replace("_", " ")
             if name == "nll":
                 label = f"nll, K = {protocol['num_samples']:,}"
-                unit += f", ± {numbers['nll_standard_error']:.2f} over images"
+                if (error := numbers.get("nll_standard_error")) is not None:
+                    unit += f", ± {error:.2f} over {protocol['images']:,} images"
             rows.append((label, format_score(value, digits), unit.format(**numbers)))
     console.print()
     console.print(value_table(rows, title=protocol["split"]))

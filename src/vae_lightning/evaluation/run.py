@@ -2,35 +2,32 @@
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_type_hints
 
-import torch
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from rich.console import Console
 from torch import Tensor
 
 from vae_lightning.cli.error_messages import quoted
+from vae_lightning.cli.paths import relative
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.config import check_keys, check_type, compose, instantiate, to_container
-from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.errors import ConfigError
 from vae_lightning.evaluation import report
+from vae_lightning.evaluation.bounds_module import BoundsModule
 from vae_lightning.evaluation.latents import latent_scores
 from vae_lightning.evaluation.likelihood import likelihood_scores
 from vae_lightning.evaluation.samples import sample_scores
-from vae_lightning.metrics import ImageBounds
 from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.latents import Score
-from vae_lightning.models import Model
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.progress import progress
 
-# Images per step of the progress bar.
-_BATCH = 20
+# As many as precision and recall need.
+_MIN_IMAGES = 4
 
 _PARTS = ("likelihood", "latents", "samples")
 
@@ -79,7 +76,7 @@ def prepare(config: dict[str, Any]) -> Evaluation:
         at_least("num_samples", config["num_samples"], 1)
         at_least("devices", config["devices"], 1)
         if config["num_images"] is not None:
-            at_least("num_images", config["num_images"], 4)
+            at_least("num_images", config["num_images"], _MIN_IMAGES)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if not config["parts"]:
@@ -88,8 +85,13 @@ def prepare(config: dict[str, Any]) -> Evaluation:
     data, split = workspace.datamodule, config["split"]
     if (count := data.num_images[split]) == 0:
         raise ConfigError(f"split={split} holds no images in this run")
-    if "samples" in config["parts"] and count < 4:
-        raise ConfigError(f"split={split} holds {count} images, and parts=[samples] needs 4")
+    scored = min(count, config["num_images"] or count)
+    if config["devices"] > scored:
+        raise ConfigError(f"devices={config['devices']} would share {scored} images: use fewer")
+    if "samples" in config["parts"] and count < _MIN_IMAGES:
+        raise ConfigError(
+            f"split={split} holds {count} images, and parts=[samples] needs {_MIN_IMAGES}"
+        )
     data.check_in_memory(split)
     if data.class_names and {"latents", "samples"} & set(config["parts"]):
         data.check_in_memory("train")  # for classifiers and probes
@@ -111,17 +113,24 @@ def prepare(config: dict[str, Any]) -> Evaluation:
     return Evaluation(workspace, {key: config[key] for key in hints}, trainer)
 
 
-def evaluate_checkpoint(checkpoint: Path, run: dict[str, Any], devices: int) -> float | None:
+def evaluate_checkpoint(
+    checkpoint: Path, run: dict[str, Any], devices: int, num_test: int
+) -> float | None:
     """Evaluate the checkpoint of a training run with the settings of `conf/evaluate.yaml`.
 
     Args:
         checkpoint: the file.
-        run: the run's resolved configuration: its device, precision and `nll_samples` are used.
+        run: the run's resolved configuration: its device, precision and `nll_samples` are used,
+            and `trainer.limit_test_batches`, so that the images are those of the run's test.
         devices: how many share the images.
+        num_test: images in the test split.
     """
     folder = Path(run["paths"]["run_dir"]) / "evaluate" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     trainer = run["trainer"]
     accelerator = trainer.get("accelerator", "auto")
+    num_images = images_tested(
+        trainer.get("limit_test_batches"), num_test, run["data"]["eval_batch_size"], devices
+    )
     composed = compose(
         "evaluate",
         [
@@ -130,10 +139,36 @@ def evaluate_checkpoint(checkpoint: Path, run: dict[str, Any], devices: int) -> 
             f"device={accelerator}",
             f"precision={quoted(str(trainer.get('precision', '32-true')))}",
             f"devices={devices}",
+            f"num_images={'null' if num_images is None else num_images}",
             f"paths.run_dir={quoted(str(folder))}",
         ],
     )
     return evaluate(prepare(to_container(composed)))
+
+
+def images_tested(
+    limit: float | None, num_images: int, batch_size: int, processes: int
+) -> int | None:
+    """How many of the first images Lightning tests; None for all of them.
+
+    Args:
+        limit: `trainer.limit_test_batches`: a number of batches, a fraction of them, or None.
+        num_images: in the split.
+        batch_size: of one process.
+        processes: how many share the images.
+
+    Example:
+        >>> images_tested(1, 360, batch_size=100, processes=2)
+        200
+        >>> images_tested(0.5, 360, batch_size=100, processes=1)
+        200
+    """
+    if limit is None:
+        return None
+    batches = math.ceil(math.ceil(num_images / processes) / batch_size)
+    kept = limit if isinstance(limit, int) else int(limit * batches)
+    tested = kept * batch_size * processes
+    return None if tested >= num_images else max(_MIN_IMAGES, tested)
 
 
 def evaluate(evaluation: Evaluation) -> float | None:
@@ -147,8 +182,9 @@ def evaluate(evaluation: Evaluation) -> float | None:
     images, labels = workspace.images(options["split"])
     images, labels = images[: options["num_images"]], labels[: options["num_images"]]
     Console(highlight=False).print(
-        f"[bold]{data.source.title}[/], {len(images):,} images of the {options['split']} split · "
-        f"{workspace.checkpoint.path}",
+        f"[bold]{data.source.title}[/], {_count(len(images), data.num_images[options['split']])} "
+        f"of the {options['split']} split · "
+        f"{relative(workspace.checkpoint.path)}",
         soft_wrap=True,
     )
     if not data.class_names and {"latents", "samples"} & set(options["parts"]):
@@ -179,7 +215,7 @@ def evaluate(evaluation: Evaluation) -> float | None:
         if not has_bound(model):
             # Without a density of the posterior they bound nothing.
             for name in ("nll", "nll_standard_error", "bits_per_dimension"):
-                del scores[name]
+                scores.pop(name, None)
         seconds["likelihood"] = time.perf_counter() - started
     if not trainer.is_global_zero:
         return None
@@ -205,45 +241,5 @@ def evaluate(evaluation: Evaluation) -> float | None:
     return nll if isinstance(nll, float) else None
 
 
-class BoundsModule(LightningModule):
-    """Computes the bounds of each image, spread over the processes of a Trainer.
-
-    Args:
-        model: in evaluation mode.
-        images: uint8 (N, C, H, W).
-        labels: int64 (N,).
-        num_samples: K.
-        seed: of the noise.
-        advance: is called with the number of images that are done.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        images: Tensor,
-        labels: Tensor,
-        num_samples: int,
-        seed: int,
-        advance: Callable[[int], None],
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.images = images
-        self.labels = labels
-        self.metric = ImageBounds(num_samples, seed)
-        self.advance = advance
-        self.bounds = torch.empty(0)
-
-    def test_dataloader(self) -> ResidentBatches:
-        process = (self.trainer.global_rank, self.trainer.world_size)
-        # The index of each image in the split stands where its label would.
-        indices = torch.arange(len(self.images))
-        return ResidentBatches(self.images, indices, _BATCH, process=process)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        images, indices = batch
-        self.metric.update(self.model, images, indices, self.labels[indices].to(images.device))
-        self.advance(len(images))
-
-    def on_test_epoch_end(self) -> None:
-        self.bounds = self.metric.compute().cpu()
+def _count(scored: int, total: int) -> str:
+    return f"{total:,} images" if scored == total else f"{scored:,} of {total:,} images"

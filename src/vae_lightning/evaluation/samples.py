@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.cli.workspace import Workspace
+from vae_lightning.data.blocks import images_at_once
 from vae_lightning.drawing.grids import grid
 from vae_lightning.metrics.features import feature_classifier
 from vae_lightning.metrics.latents import Score
@@ -31,11 +32,12 @@ def sample_scores(
         pictures are uint8 (3, H', W').
     """
     model = workspace.model
-    conditions = labels.split(1000)
+    block = images_at_once(model.image_shape, most=1000)
+    conditions = labels.split(block)
     with fixed_noise(workspace.seed, images.device):
         samples = torch.cat([model.sample(len(part), part) for part in conditions])
     reconstructions = torch.cat(
-        [model.reconstruct(*part) for part in zip(images.split(1000), conditions, strict=True)]
+        [model.reconstruct(*part) for part in zip(images.split(block), conditions, strict=True)]
     )
     # Means of normal pixels may lie beyond black and white.
     samples, reconstructions = samples.clamp(0, 1), reconstructions.clamp(0, 1)

@@ -130,7 +130,13 @@ def build(config: dict[str, Any]) -> Run:
         raise ConfigError("trainer.max_epochs=0 trains nothing: at least 1, or -1 without end")
     if config["evaluate"] and config["train"] and "enable_checkpointing" in switched_off:
         raise ConfigError("evaluate=true needs a checkpoint: choose callbacks that keep one")
-    return Run(config, module, datamodule, trainer, _resumed(config, trainer))
+    if config["evaluate"] and trainer.limit_test_batches == 0:
+        raise ConfigError(
+            "evaluate=true scores test images, and trainer.limit_test_batches=0 leaves none: leave "
+            "one of them out"
+        )
+    resumed = _resumed(config, trainer, datamodule)
+    return Run(config, module, datamodule, trainer, resumed)
 
 
 def _check_options(config: dict[str, Any]) -> None:
@@ -179,7 +185,9 @@ def _check_added_callbacks(config: dict[str, Any]) -> None:
         )
 
 
-def _resumed(config: dict[str, Any], trainer: Trainer) -> Checkpoint | None:
+def _resumed(
+    config: dict[str, Any], trainer: Trainer, datamodule: ImageDataModule
+) -> Checkpoint | None:
     """The checkpoint of `ckpt_path`; of a folder, the last one to resume or the best one to test.
 
     Raises:
@@ -192,6 +200,7 @@ def _resumed(config: dict[str, Any], trainer: Trainer) -> Checkpoint | None:
         return None
     checkpoint = Checkpoint(config["ckpt_path"], "last" if config["train"] else "best")
     checkpoint.check_same_model(config["model"])
+    checkpoint.check_same_data(datamodule)
     if config["train"]:
         checkpoint.check_epochs_left(trainer.max_epochs)
     return checkpoint

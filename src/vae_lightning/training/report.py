@@ -11,6 +11,7 @@ from rich.console import Console
 from vae_lightning.cli.paths import relative
 from vae_lightning.cli.tables import value_table
 from vae_lightning.config.hyperparameters import hyperparameters
+from vae_lightning.data.notices import describe_classes
 from vae_lightning.metrics.bounds import bound_name
 from vae_lightning.metrics.latents import Score, format_score, usage
 from vae_lightning.objectives.objective import TERMS
@@ -49,6 +50,9 @@ def print_data_summary(run: Run) -> None:
         f"{run.trainer.strategy.root_device}, {run.trainer.precision}",
         soft_wrap=True,
     )
+    data = run.datamodule
+    if classes := describe_classes(data.class_names, data.protocol.held_out):
+        print(classes)
 
 
 def print_resumed(run: Run) -> None:
