@@ -204,7 +204,7 @@ def test_trace_repeats_the_point_mass_for_each_sample() -> None:
 
 def test_point_mass_gives_other_codes_no_probability() -> None:
     codes = torch.tensor([[[0, 1]], [[1, 1]]])
-    posterior = CodePointMass(codes, torch.zeros(2, 3, 1, 2))
+    posterior = CodePointMass(codes, torch.zeros(2, 3, 1, 2), torch.zeros(2))
     assert posterior.batch_shape == (2,)
     assert posterior.event_shape == (1, 2)
     others = torch.cartesian_prod(torch.arange(2), torch.arange(2)).reshape(4, 1, 1, 2)
