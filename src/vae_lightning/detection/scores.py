@@ -9,6 +9,7 @@ from vae_lightning.metrics import ImageBounds
 from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.likelihood import BOUNDS
 from vae_lightning.models import Model
+from vae_lightning.utils.blocks import images_at_once, rows_at_once
 from vae_lightning.utils.pixels import to_float
 from vae_lightning.utils.progress import progress
 
@@ -160,7 +161,8 @@ class Scorer:
             if training_images is None:
                 raise ValueError("latent needs the training images")
             parts = [
-                model.latent_means(self._to_model(part)) for part in training_images.split(1000)
+                model.latent_means(self._to_model(part))
+                for part in training_images.split(images_at_once(training_images, 1000))
             ]
             self.distance = Mahalanobis(torch.cat(parts))
 
@@ -179,7 +181,9 @@ class Scorer:
         sampled = any(name in _SAMPLED for name in self.names)
         errors, distances = [], []
         with progress(label, len(images)) as advance:
-            for indices in torch.arange(len(images)).split(_BATCH_SIZE):
+            # Squared errors take six times the memory of the images.
+            size = rows_at_once(6 * 4 * images[:1].numel(), _BATCH_SIZE)
+            for indices in torch.arange(len(images)).split(size):
                 x = self._to_model(images[indices])
                 if sampled:
                     metric.update(self.model, x, indices)

@@ -26,9 +26,7 @@ def latent_scores(workspace: Workspace, images: Tensor, labels: Tensor) -> dict[
     if not workspace.data.class_names:
         return scores
     train_images, train_labels = workspace.images("train")
-    train_means = latent_means(
-        model, workspace.to_model(train_images), train_labels.to(images.device)
-    )
+    train_means = latent_means(model, train_images, train_labels.to(images.device))
     return scores | probe_accuracy(
         train_means.cpu(),
         train_labels.cpu(),

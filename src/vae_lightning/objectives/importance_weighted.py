@@ -210,7 +210,7 @@ class ImportanceWeighted(Objective):
 
 
 class _WithScaledGradient(torch.autograd.Function):
-    """The identity of a loss; while it is differentiated, the gradient of z is multiplied by a ratio.
+    """The identity of a loss, which scales the gradient of z while it is differentiated.
 
     A hook that stays on z would scale the gradients of every other loss of the same trace.
     """

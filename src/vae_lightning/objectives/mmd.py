@@ -7,6 +7,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from vae_lightning.distributions.categorical import CategoricalVariables
+from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.trace_checks import (
@@ -50,7 +51,8 @@ class MMD(Objective):
     Example:
         >>> import torch
         >>> from torch.distributions import Independent, Normal
-        >>> from vae_lightning.models.trace import Latent, Trace
+        >>> from vae_lightning.distributions.likelihoods.numerics import at_least_float32
+    from vae_lightning.models.trace import Latent, Trace
         >>> x = torch.rand(8, 1, 28, 28)
         >>> posterior = Independent(Normal(torch.zeros(8, 2, requires_grad=True), 1.0), 1)
         >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)
@@ -97,10 +99,10 @@ class MMD(Objective):
                 "the maximum mean discrepancy alone does not train",
                 ", or objective.rate_weight=0.5",
             )
-        z = latent.z.flatten(2)  # (K, B, D)
+        z = at_least_float32(latent.z.flatten(2))  # (K, B, D)
         # A prior that differs between images is sampled once for each, like the posteriors.
         count = z.shape[:1] if latent.prior.batch_shape else z.shape[:2]
-        drawn = _drawn(latent, Size(count)).flatten(2)
+        drawn = at_least_float32(_drawn(latent, Size(count)).flatten(2))
         mmd = squared_mmd(z, drawn, self.kernel, self.scales).mean()
         return loss + self.mmd_weight * mmd, {"mmd": mmd.detach()}
 
