@@ -77,7 +77,7 @@ def test_terms_of_a_model_in_half_precision_are_sums_in_float32(
         assert {term.dtype for term in terms} == {torch.float32}
         torch.testing.assert_close(trace.elbo, -trace.distortion - trace.rate, rtol=0, atol=1e-5)
         if prior == "standard_normal":
-            q: Any = trace.latents[0].posterior.base_dist  # type: ignore[attr-defined]
+            q: Any = trace.latents[0].posterior.base_dist
             mean, scale = q.loc.float(), q.scale.float()
             exact = (0.5 * (mean**2 + scale**2 - 1) - scale.log()).sum(-1)
             torch.testing.assert_close(trace.rate[0], exact, rtol=0, atol=0.02)

@@ -88,7 +88,7 @@ def draws_of_each(samples: int, components: int) -> int:
 
     Example:
         >>> draws_of_each(20_000, components=500), draws_of_each(64, components=500)
-        (105, 25)
+        (105, 24)
         >>> draws_of_each(1, components=500)
         1
     """

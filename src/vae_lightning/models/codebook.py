@@ -75,7 +75,8 @@ class Codebook(nn.Module):
 
         # A matrix of all vectors and codes takes gigabytes for large maps.
         size = rows_at_once(2 * len(self.codes) * vectors.element_size())
-        return torch.cat([nearest(rows) for rows in vectors.split(size)])
+        parts = (vectors,) if torch.compiler.is_exporting() else vectors.split(size)
+        return torch.cat([nearest(rows) for rows in parts])
 
     @torch.no_grad()
     def restart(self, vectors: Tensor) -> None:

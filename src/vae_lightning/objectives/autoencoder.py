@@ -42,8 +42,7 @@ class Autoencoder(Objective):
     Example:
         >>> import torch
         >>> from torch.distributions import Independent, Normal
-        >>> from vae_lightning.distributions.likelihoods.numerics import at_least_float32
-    from vae_lightning.distributions.point_mass import PointMass
+        >>> from vae_lightning.distributions.point_mass import PointMass
         >>> from vae_lightning.models.trace import Latent, Trace
         >>> z = torch.randn(1, 8, 2, requires_grad=True)
         >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)

@@ -51,8 +51,7 @@ class MMD(Objective):
     Example:
         >>> import torch
         >>> from torch.distributions import Independent, Normal
-        >>> from vae_lightning.distributions.likelihoods.numerics import at_least_float32
-    from vae_lightning.models.trace import Latent, Trace
+        >>> from vae_lightning.models.trace import Latent, Trace
         >>> x = torch.rand(8, 1, 28, 28)
         >>> posterior = Independent(Normal(torch.zeros(8, 2, requires_grad=True), 1.0), 1)
         >>> prior = Independent(Normal(torch.zeros(2), 1.0), 1)

@@ -78,11 +78,13 @@ def in_blocks(
         >>> in_blocks(lambda x: 2 * x, torch.arange(3.0))
         tensor([0., 2., 4.])
     """
+    if torch.compiler.is_exporting():  # an exported graph has a fixed number of blocks
+        return function(*rows)
     owner = function if owner is None and isinstance(function, nn.Module) else owner
     tensors = [part for part in rows if part is not None]
     count = len(tensors[0])
     training = owner is not None and owner.training
-    if count <= 1 or training or torch.is_grad_enabled() or torch.compiler.is_exporting():
+    if count <= 1 or training or torch.is_grad_enabled():
         return function(*rows)
     one = [None if part is None else part[:1] for part in rows]
     name = getattr(function, "__qualname__", "")
