@@ -5,25 +5,18 @@ import torch
 from torch.nn import functional as F
 
 from tiny import tiny_data, tiny_vae
-from vae_lightning.data import binarization, blocks
-from vae_lightning.data.blocks import images_at_once
+from vae_lightning.data import binarization
 from vae_lightning.data.image_reader import ImageReader
 from vae_lightning.data.resizing import resize
 from vae_lightning.data.streamed_batches import StreamedBatches
 from vae_lightning.detection.scores import Scorer
+from vae_lightning.utils import blocks
 
 
 @pytest.fixture
 def images() -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (23, 3, 9, 9), generator=generator, dtype=torch.uint8)
-
-
-def test_a_block_holds_at_least_one_image_and_at_most_its_bytes() -> None:
-    assert images_at_once((1, 28, 28), most=1000) == 1000
-    assert images_at_once((3, 512, 512), most=1000) * 3 * 512 * 512 * 4 <= blocks.BLOCK_BYTES
-    assert images_at_once((3, 512, 512), 1000, bytes_per_value=1) == 341
-    assert images_at_once((3, 20_000, 20_000), most=1000) == 1
 
 
 def test_scaled_and_binarised_images_do_not_depend_on_the_block(

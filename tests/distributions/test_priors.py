@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from euclidean_options import (
     some_images,
 )
 from tiny import composed_model, tiny_data, tiny_module, tiny_trainer
+from vae_lightning.distributions.flows import FlowDistribution
 from vae_lightning.distributions.normal_mixture import NormalMixture
 from vae_lightning.distributions.priors.flow import FlowPrior
 from vae_lightning.distributions.priors.mixture import Mixture
@@ -286,9 +288,43 @@ def test_a_density_of_the_flow_takes_one_pass_through_each_step() -> None:
     prior = FlowPrior(6, transforms=2, hidden=[8], bins=4)
     passes: list[int] = []
     for step in prior.transform.transforms:
-        step.hyper.register_forward_hook(lambda *_: passes.append(1))
+        step.hyper[1].register_forward_hook(lambda *_: passes.append(1))
     prior(encode_nothing).log_prob(torch.randn(3, 6))
     assert len(passes) == 2
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2, 5])
+def test_the_flow_is_that_of_zuko_in_both_directions(latent_dim: int) -> None:
+    torch.manual_seed(0)
+    prior = shaken(FlowPrior(latent_dim, transforms=3, hidden=[8, 8], bins=4)).double()
+    ours, theirs = prior(encode_nothing), prior.transform().inv
+    assert isinstance(ours, FlowDistribution)
+    inverse: Any = ours.transform.inv
+    points = 2 * torch.randn(4, 3, latent_dim).double()
+    torch.testing.assert_close(ours.transform(points), theirs(points))
+    torch.testing.assert_close(inverse.call_and_ladj(points), theirs.inv.call_and_ladj(points))
+    log_prob = ours.log_prob(points)
+    assert log_prob.shape == (4, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.log_prob(points), log_prob)
+
+
+def test_a_sample_of_the_flow_computes_each_spline_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import zuko.transforms
+
+    prior = FlowPrior(6, transforms=2, hidden=[8], bins=4)
+    splines: list[int] = []
+    spline = zuko.transforms.MonotonicRQSTransform
+
+    class Counted(spline):  # type: ignore[misc, valid-type]
+        def __init__(self, widths: Tensor, *others: Tensor) -> None:
+            super().__init__(widths, *others)
+            splines.append(widths[..., 0].numel())
+
+    for step in prior.transform.transforms:
+        monkeypatch.setattr(step, "univariate", Counted)
+    prior(encode_nothing).sample(torch.Size([10]))
+    assert sum(splines) == 10 * 6 * 2
 
 
 def test_flow_without_zuko_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The bounds of single images against evidence that is known, and the protocol of their noise."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,6 @@ from tiny import head, tiny_vae
 from vae_lightning.evaluation.likelihood import likelihood_scores
 from vae_lightning.metrics import ImageBounds, likelihood
 from vae_lightning.models import VAE, Trace
-from vae_lightning.models.chunked import chunked_trace
 
 SHAPE = (1, 2, 3)
 
@@ -89,13 +89,15 @@ def test_samples_come_in_chunks_so_that_memory_does_not_grow(
     asked: list[int] = []
     log_weights: list[Tensor] = []
 
-    def watched(model: VAE, x: Tensor, num_samples: int, labels: Tensor | None) -> Trace:
+    chunked_trace = model.chunked_trace
+
+    def watched(x: Tensor, num_samples: int, *options: Any, **more: Any) -> Trace:
         asked.append(num_samples)
-        trace = chunked_trace(model, x, num_samples, labels)
+        trace = chunked_trace(x, num_samples, *options, **more)
         log_weights.append(trace.log_weight)
         return trace
 
-    monkeypatch.setattr(likelihood, "chunked_trace", watched)
+    monkeypatch.setattr(model, "chunked_trace", watched)
     monkeypatch.setattr(likelihood, "_DRAWN", 64)
     nll = bounds(model, x, 150)[0, 0]
     assert asked == [64, 64, 22]

@@ -1,5 +1,7 @@
 """Every posterior with every prior, likelihood and objective: a step, a save, a load, samples."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -60,3 +62,22 @@ def test_a_combination_trains_saves_loads_and_samples(
 def sampled(model: VAE) -> Tensor:
     torch.manual_seed(1)
     return model.eval().sample(3)
+
+
+@pytest.mark.parametrize("prior", ["standard_normal", "mixture"])
+@pytest.mark.parametrize("likelihood", options("model/likelihood"))
+def test_terms_of_a_model_in_half_precision_are_sums_in_float32(
+    prior: str, likelihood: str
+) -> None:
+    torch.manual_seed(0)
+    model = model_of("diagonal_normal", prior, likelihood).bfloat16().eval()
+    with torch.no_grad():
+        trace = model(torch.rand(3, 1, 4, 4).bfloat16(), 2)
+        terms = (trace.elbo, trace.rate, trace.distortion, trace.log_weight)
+        assert {term.dtype for term in terms} == {torch.float32}
+        torch.testing.assert_close(trace.elbo, -trace.distortion - trace.rate, rtol=0, atol=1e-5)
+        if prior == "standard_normal":
+            q: Any = trace.latents[0].posterior.base_dist
+            mean, scale = q.loc.float(), q.scale.float()
+            exact = (0.5 * (mean**2 + scale**2 - 1) - scale.log()).sum(-1)
+            torch.testing.assert_close(trace.rate[0], exact, rtol=0, atol=0.02)

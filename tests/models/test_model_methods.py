@@ -179,7 +179,7 @@ def test_log_likelihood_is_that_of_the_evaluation_in_distribution() -> None:
 def test_log_likelihood_in_chunks_counts_every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     model = linear_gaussian((1, 2, 2))
     x = grey_images((1, 2, 2))
-    monkeypatch.setattr("vae_lightning.models.model._DECODED", 7)
+    monkeypatch.setattr("vae_lightning.models.model._DRAWN", 7)
     torch.testing.assert_close(model.log_likelihood(x, 9), log_evidence(model, x))
 
 

@@ -154,6 +154,37 @@ def test_commitment_is_the_weighted_squared_distance_to_the_codes() -> None:
     torch.testing.assert_close(trace.auxiliary["commitment"], expected)
 
 
+def test_commitment_in_training_is_to_the_codes_before_they_move(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    model, x = small_codes("model.commitment=0.7", "model.decay=0.1").double(), images().double()
+    model(x, 1)  # the first batch restarts all codes
+    before: list[Tensor] = []
+    follow = model.codebook.follow
+
+    def watched(vectors: Tensor, assigned: Tensor) -> None:
+        before.append(model.codebook.codes.clone())
+        follow(vectors, assigned)
+
+    monkeypatch.setattr(model.codebook, "follow", watched)
+    trace = model(x, 1)
+    (codes,) = before
+    assert not torch.equal(codes, model.codebook.codes)
+    vectors = model._vectors(x)
+    chosen = codes[trace.latents[0].z[0]].movedim(-1, 1)
+    expected = 0.7 * (vectors - chosen).square().flatten(1).sum(1)
+    torch.testing.assert_close(trace.auxiliary["commitment"], expected)
+    torch.testing.assert_close(trace.latents[0].posterior.mean, chosen)
+    weights = [*model.encoder.parameters()]
+    for ours, theirs in zip(
+        torch.autograd.grad(trace.auxiliary["commitment"].sum(), weights),
+        torch.autograd.grad(expected.sum(), weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_the_rate_trains_the_prior_and_nothing_else() -> None:
     torch.manual_seed(0)
     model = small_codes()
@@ -204,7 +235,7 @@ def test_trace_repeats_the_point_mass_for_each_sample() -> None:
 
 def test_point_mass_gives_other_codes_no_probability() -> None:
     codes = torch.tensor([[[0, 1]], [[1, 1]]])
-    posterior = CodePointMass(codes, torch.zeros(2, 3, 1, 2))
+    posterior = CodePointMass(codes, torch.zeros(2, 3, 1, 2), torch.zeros(2))
     assert posterior.batch_shape == (2,)
     assert posterior.event_shape == (1, 2)
     others = torch.cartesian_prod(torch.arange(2), torch.arange(2)).reshape(4, 1, 1, 2)

@@ -17,6 +17,7 @@ from vae_lightning.distributions.posteriors.deterministic import Deterministic
 from vae_lightning.errors import ConfigError
 from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.models import VAE, Latent, Trace
+from vae_lightning.objectives.autoencoder import Autoencoder
 from vae_lightning.objectives.capacity import Capacity
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.objectives.geco import GECO
@@ -117,6 +118,60 @@ def test_every_option_adds_the_auxiliary_losses_of_the_model(option: str) -> Non
             torch.manual_seed(1)
             losses.append(objective(each, 0)[0])
     torch.testing.assert_close(losses[1] - losses[0], torch.tensor(1.0), rtol=0, atol=1e-4)
+
+
+WEIGHTED_OPTIONS = [
+    {"gradient": gradient, "groups": groups, "encoder_groups": encoder, "elbo_weight": weight}
+    for gradient in ("standard", "dreg", "sticking_the_landing")
+    for groups, encoder, weight in ((1, None, 0.0), (1, 2, 0.0), (2, None, 0.5), (4, 1, 0.0))
+]
+
+
+def every_objective() -> list[Objective]:
+    """Each option, and each gradient estimator of the importance-weighted bound."""
+    weighted = [
+        ImportanceWeighted(4, **options, schedule=Constant())  # type: ignore[arg-type]
+        for options in WEIGHTED_OPTIONS
+    ]
+    return [*(configured(option) for option in options("objective")), *weighted]
+
+
+@pytest.mark.parametrize("number", range(len(every_objective())))
+def test_an_objective_leaves_a_trace_as_it_was(number: int) -> None:
+    torch.manual_seed(0)
+    objective = every_objective()[number].eval()  # GECO, alone, learns at each step of training
+    of_points = isinstance(objective, Autoencoder)
+    model = of_codes() if of_points else tiny_vae()
+    trace = model(grey_images(dtype=torch.float32), objective.num_samples)
+    parameters = [*model.parameters()]
+
+    def gradient(loss: Tensor, of: list[Any] = parameters) -> list[Tensor]:
+        found = torch.autograd.grad(loss, of, retain_graph=True, allow_unused=True)
+        return [torch.zeros_like(p) if g is None else g for p, g in zip(of, found, strict=True)]
+
+    def loss() -> Tensor:
+        torch.manual_seed(1)  # of those that draw from the prior
+        return objective(trace, 100)[0]
+
+    before = gradient(trace.elbo.sum())
+    expected = gradient(loss())
+    first, second = loss(), loss()
+    gradient(second, [*model.decoder.parameters()])  # does not come to the samples
+    for again in (second, first, loss()):
+        for ours, theirs in zip(gradient(again), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(gradient(trace.elbo.sum()), before, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert not any(latent.z._backward_hooks for latent in trace.latents)
+
+
+def test_two_scaled_losses_of_a_trace_are_not_differentiated_together() -> None:
+    model = tiny_vae()
+    trace = model(grey_images(dtype=torch.float32), 4)
+    objective = ImportanceWeighted(4, "dreg", 1, None, 0.0, Constant())
+    total = objective(trace, 0)[0] + objective(trace, 0)[0]
+    with pytest.raises(RuntimeError, match="call backward for each"):
+        total.backward()
 
 
 # -- deterministic codes ---------------------------------------------------------------------------

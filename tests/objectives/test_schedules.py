@@ -5,6 +5,8 @@ import torch
 from torch.distributions import Independent, Normal
 
 from linear_gaussian import grey_images, linear_gaussian, with_wrong_posterior
+from option_grid import PAIRS, model_of
+from vae_lightning.distributions.kl import rate_per_dimension
 from vae_lightning.models import Latent, Trace
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.objectives.schedules import Constant, Cyclical, Jump, Linear, Schedule
@@ -104,6 +106,16 @@ def test_free_bits_of_a_posterior_without_independent_dimensions_are_those_of_th
     for free_bits, charged in ((0.5 * rate.item(), rate), (9.0, torch.tensor(9.0).double())):
         loss, _ = ELBO(2, 1.0, Constant(), free_bits)(trace, 0)
         torch.testing.assert_close(loss, trace.distortion.mean() + charged)
+
+
+@pytest.mark.parametrize(("posterior", "prior"), PAIRS)
+def test_the_rate_has_a_term_for_each_dimension_of_normals_only(posterior: str, prior: str) -> None:
+    # What the docstring and the configuration say of free_bits.
+    if (posterior, prior) == ("deterministic", "vamp"):
+        pytest.skip("refused")
+    latent = model_of(posterior, prior, "bernoulli")(torch.rand(3, 1, 4, 4), 1).latents[0]
+    split = rate_per_dimension(latent.posterior, latent.prior) is not None
+    assert split == ((posterior, prior) == ("diagonal_normal", "standard_normal"))
 
 
 def test_free_bits_of_several_layers_add_up() -> None:

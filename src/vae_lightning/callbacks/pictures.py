@@ -1,5 +1,6 @@
 """Pictures of a model every few epochs: PNG files in the run's folder, and TensorBoard's IMAGES."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from vae_lightning.callbacks.tensorboard import writers
 from vae_lightning.data import ImageDataModule
 from vae_lightning.drawing.grids import png
 from vae_lightning.models import Model
+from vae_lightning.utils.blocks import rows_at_once
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.random_state import fixed_noise
 
@@ -40,9 +42,12 @@ class DrawingContext:
     def images(self, count: int) -> tuple[Tensor, Tensor]:
         """The first images of the split, in the model's dtype, and their labels.
 
+        Fewer than `count` if these take more than a block: 341 colour images of 256 by 256 pixels.
+
         Shape:
-            returns images (count, C, H, W) in [0, 1] and labels int64 (count,).
+            returns images (N, C, H, W) in [0, 1] and labels int64 (N,).
         """
+        count = rows_at_once(4 * math.prod(self.model.image_shape), count)
         images, labels = self.data.images(self.split, count)
         return images.to(next(self.model.parameters()).dtype), labels
 

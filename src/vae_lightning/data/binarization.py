@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vae_lightning.data.blocks import images_at_once
+from vae_lightning.utils.blocks import images_at_once
 
 Binarize = Literal["none", "threshold", "fixed", "dynamic"]
 

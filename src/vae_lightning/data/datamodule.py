@@ -11,7 +11,6 @@ from torch import Tensor
 
 from vae_lightning.data.batches import Batch, Batches
 from vae_lightning.data.binarization import Binarize
-from vae_lightning.data.blocks import images_at_once
 from vae_lightning.data.dataset import ImageDataset
 from vae_lightning.data.fingerprint import fingerprint
 from vae_lightning.data.image_files import NamedImages, describe_ignored
@@ -19,6 +18,7 @@ from vae_lightning.data.notices import describe_constant, describe_unreadable
 from vae_lightning.data.protocol import Protocol, Validation
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
+from vae_lightning.utils.blocks import images_at_once
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.pixels import to_float
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from vae_lightning.data.blocks import images_at_once
 from vae_lightning.data.dataset import ImageDataset, InMemoryDataset
 from vae_lightning.data.image_reader import ImageReader
 from vae_lightning.data.streamed_batches import StreamedBatches
 from vae_lightning.errors import DataError
+from vae_lightning.utils.blocks import images_at_once
 from vae_lightning.utils.progress import progress
 
 OnError = Literal["skip", "raise"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vae_lightning.data.blocks import images_at_once
+from vae_lightning.utils.blocks import images_at_once
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.batches import Batches
-from vae_lightning.data.blocks import images_at_once
 from vae_lightning.data.image_reader import ImageReader
 from vae_lightning.errors import DataError
+from vae_lightning.utils.blocks import images_at_once
 
 # Blocks of memory that hold batches read in advance: 1 GB of bytes.
 _BLOCKS_READY = 4

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vae_lightning.data.blocks import images_at_once
 from vae_lightning.metrics import ImageBounds
 from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.likelihood import BOUNDS
 from vae_lightning.models import Model
+from vae_lightning.utils.blocks import images_at_once, rows_at_once
 from vae_lightning.utils.pixels import to_float
 from vae_lightning.utils.progress import progress
 
@@ -181,8 +181,9 @@ class Scorer:
         sampled = any(name in _SAMPLED for name in self.names)
         errors, distances = [], []
         with progress(label, len(images)) as advance:
-            block = images_at_once(images.shape[1:], most=_BATCH_SIZE)
-            for indices in torch.arange(len(images)).split(block):
+            # Squared errors take six times the memory of the images.
+            size = rows_at_once(6 * 4 * images[:1].numel(), _BATCH_SIZE)
+            for indices in torch.arange(len(images)).split(size):
                 x = self._to_model(images[indices])
                 if sampled:
                     metric.update(self.model, x, indices)

@@ -9,10 +9,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, register_kl
 from torch.nn import functional as F
 
+from vae_lightning.utils.blocks import in_blocks
 from vae_lightning.utils.checks import at_least
-
-# Without gradients, maps are scored in blocks: a metric may have thousands.
-_BLOCK = 500
 
 
 class CodePointMass(Distribution):
@@ -21,6 +19,7 @@ class CodePointMass(Distribution):
     Args:
         codes: int64, (B, h, w).
         vectors: the embeddings of the codes, (B, E, h, w), with the gradient to the encoder.
+        distances: squared, of the encoder's vectors from the embeddings, summed over a map, (B,).
 
     Shape:
         batch shape (B,), event shape (h, w); `mean` is the vectors.
@@ -29,9 +28,10 @@ class CodePointMass(Distribution):
     has_rsample = False
     arg_constraints: ClassVar = {}
 
-    def __init__(self, codes: Tensor, vectors: Tensor) -> None:
+    def __init__(self, codes: Tensor, vectors: Tensor, distances: Tensor) -> None:
         self.codes = codes
         self.vectors = vectors
+        self.distances = distances
         super().__init__(codes.shape[:1], codes.shape[1:], validate_args=False)
 
     @property
@@ -71,9 +71,7 @@ class AutoregressiveCodes(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of maps int64 (..., h, w), in nats; (...)."""
         rows = value.reshape(-1, math.prod(self.event_shape))
-        parts = [rows] if torch.is_grad_enabled() else rows.split(_BLOCK)
-        log_prob = torch.cat([self._score(part) for part in parts])
-        return log_prob.reshape(value.shape[:-2])
+        return in_blocks(self._score, rows, owner=self.network).reshape(value.shape[:-2])
 
     def _score(self, rows: Tensor) -> Tensor:
         logits = self.network(rows).transpose(1, 2) / self.temperature  # (N, num_codes, L)

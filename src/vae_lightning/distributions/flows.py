@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution, Transform
-from torch.nn.functional import linear
 
 from vae_lightning.distributions.sampling import RsampleAndLogProb
+from vae_lightning.utils.blocks import in_blocks
 
 # Scale of the last layer of an untrained step. At 0 the layers before it would get no gradient.
 _INITIAL_SCALE = 0.01
@@ -51,6 +51,12 @@ class FlowDistribution(RsampleAndLogProb):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats, broadcast against the batch."""
+        if self.batch_shape:
+            return self._score(value)
+        rows = value.reshape(-1, *self.event_shape)
+        return in_blocks(self._score, rows).reshape(value.shape[:-1])
+
+    def _score(self, value: Tensor) -> Tensor:
         u, ladj = self.transform.inv.call_and_ladj(value)  # type: ignore[attr-defined]
         return self.base.log_prob(u) + ladj
 
@@ -69,37 +75,24 @@ def start_near_identity(steps: nn.ModuleList) -> None:
             parameter.mul_(_INITIAL_SCALE)
 
 
-def conditioned(steps: nn.ModuleList, context: Tensor) -> Transform:
-    """The autoregressive affine steps of a flow, given a context.
+def conditioned(steps: nn.ModuleList, context: Tensor | None) -> Transform:
+    """The autoregressive steps of a flow, given a context.
 
     The result is that of zuko's lazy transforms. The first layer of each step is applied to the
     context once, and not again for each point: where many points have the same context, as samples
-    of one posterior do, that is most of the work.
+    of one posterior do, that is most of the work. The inverse computes in each pass only the
+    dimensions that the pass is for.
 
     Args:
         steps: lazy transforms of zuko, of events (D,) and contexts (F,), with at least one hidden
             layer each.
-        context: (*batch, F), with the batch shape of the base distribution.
+        context: (*batch, F), with the batch shape of the base distribution; None for a flow without
+            context.
     """
-    return zuko("transforms").ComposedTransform(*[_conditioned(step, context) for step in steps])
+    zuko("flows")  # raises an error if it is not installed
+    from vae_lightning.distributions.autoregressive import step_given
 
-
-def _conditioned(step: Any, context: Tensor) -> Transform:
-    if not isinstance(step, zuko("flows").MaskedAutoregressiveTransform):
-        return step(context)  # of one dimension
-    transforms = zuko("transforms")
-    first, *others = step.hyper
-    of_point, of_context = (first.mask * first.weight).tensor_split([-context.shape[-1]], dim=1)
-    context_part = linear(context, of_context, first.bias)
-
-    def transform_given(point: Tensor) -> Transform:
-        hidden = linear(point, of_point) + context_part
-        for layer in others:
-            hidden = layer(hidden)
-        shift, scale = hidden.unflatten(-1, (-1, 2)).unbind(-1)
-        return transforms.DependentTransform(transforms.MonotonicAffineTransform(shift, scale), 1)
-
-    return transforms.AutoregressiveTransform(transform_given, step.passes)
+    return zuko("transforms").ComposedTransform(*[step_given(step, context) for step in steps])
 
 
 def zuko(module: str) -> ModuleType:

@@ -15,7 +15,7 @@ from vae_lightning.models.vector_quantized import VectorQuantized
 
 # Draws of the prior that its centre, width and quantiles are estimated from if it has no formula
 # for them.
-_DRAWS = 20_000
+_DRAWS = 5_000
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from vae_lightning.cli.workspace import Workspace
-from vae_lightning.data.blocks import images_at_once
 from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.decomposition import rate_decomposition
 from vae_lightning.metrics.latents import Score, latent_means, usage
@@ -27,13 +26,9 @@ def latent_scores(workspace: Workspace, images: Tensor, labels: Tensor) -> dict[
     if not workspace.data.class_names:
         return scores
     train_images, train_labels = workspace.images("train")
-    block = images_at_once(model.image_shape, most=1000)
-    parts = zip(train_images.split(block), train_labels.split(block), strict=True)
-    train_means = [
-        latent_means(model, workspace.to_model(x), y.to(images.device)).cpu() for x, y in parts
-    ]
+    train_means = latent_means(model, train_images, train_labels.to(images.device))
     return scores | probe_accuracy(
-        torch.cat(train_means),
+        train_means.cpu(),
         train_labels.cpu(),
         latent_means(model, images, labels).cpu(),
         labels.cpu(),

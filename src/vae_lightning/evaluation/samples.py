@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from vae_lightning.cli.workspace import Workspace
-from vae_lightning.data.blocks import images_at_once
 from vae_lightning.drawing.grids import grid
 from vae_lightning.metrics.features import feature_classifier
 from vae_lightning.metrics.latents import Score
 from vae_lightning.metrics.samples import reconstruction_quality, sample_quality
+from vae_lightning.utils.blocks import images_at_once
 from vae_lightning.utils.random_state import fixed_noise
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.models import Model
+from vae_lightning.utils.blocks import images_at_once
 
 # Images that pass through a model at once.
 BATCH_SIZE = 500
@@ -23,7 +24,7 @@ def in_batches(
         function: of a batch of images and its labels.
         images: along the first dimension.
         labels: of the images; None passes None on.
-        size: of a batch.
+        size: of a batch, at most.
 
     Shape:
         images (N, ...); labels (N,); returns (N, ...).
@@ -33,6 +34,7 @@ def in_batches(
         >>> in_batches(lambda batch, labels: 2 * batch, images, size=2)
         tensor([0., 2., 4., 6., 8.])
     """
+    size = images_at_once(images.shape[1:], size)
     parts = images.split(size)
     label_parts = [None] * len(parts) if labels is None else labels.split(size)
     return torch.cat([function(*part) for part in zip(parts, label_parts, strict=True)])

@@ -8,6 +8,7 @@ from torch.distributions import Distribution, Normal
 
 from vae_lightning.distributions.flows import FlowDistribution
 from vae_lightning.distributions.kl import independent_dimensions
+from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.metrics.latents import inferred
 from vae_lightning.models import Model
 from vae_lightning.utils.random_state import fixed_noise
@@ -101,7 +102,7 @@ def _log_aggregate(posteriors: list[Distribution], z: Tensor) -> tuple[Tensor, T
     for part in z.split(_SCORED):
         joint, single = [], []
         for posterior in posteriors:
-            log_factors = _log_factors(posterior, part)  # (D, chunk, B)
+            log_factors = at_least_float32(_log_factors(posterior, part))  # (D, chunk, B)
             joint.append(_log_sum(log_factors.sum(0)))  # (chunk,)
             single.append(_log_sum(log_factors))  # (D, chunk)
         log_aggregate.append(torch.stack(joint, -1).logsumexp(-1) - math.log(len(z)))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.errors import DataError
+from vae_lightning.utils.blocks import rows_at_once
 from vae_lightning.utils.checks import at_least
 
 # The training of every classifier. Small data sets need as many steps as large ones, not epochs.
@@ -192,9 +193,11 @@ def accuracy(classifier: FeatureClassifier, images: Tensor, labels: Tensor) -> f
     Shape:
         images uint8 (N, C, H, W), labels int64 (N,).
     """
+    # The first layer has as many numbers as 16 grey images, a quarter of the size, twice.
+    size = rows_at_once(4 * 4 * CHANNELS[0] * images[0, 0].numel(), EVAL_BATCH_SIZE)
     correct = sum(
         int((classifier.logits(batch).argmax(1) == targets).sum())
-        for batch, targets in ResidentBatches(images, labels, EVAL_BATCH_SIZE)
+        for batch, targets in ResidentBatches(images, labels, size)
     )
     return correct / len(images)
 

@@ -7,7 +7,10 @@ from torch import Tensor
 
 from vae_lightning.distributions.codes import CodePointMass
 from vae_lightning.distributions.kl import rate_per_dimension
+from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.models import Latent, Model
+from vae_lightning.utils.blocks import images_at_once
+from vae_lightning.utils.pixels import to_float
 
 # One number, or one for each layer or latent dimension.
 Score = float | list[float]
@@ -76,9 +79,10 @@ def inferred(
     """`model.infer` in batches: the stochastic layers, with K samples for each image.
 
     Shape:
-        images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None for a model without classes.
+        images: (N, C, H, W) in [0, 1], or bytes, on any device; labels: int64 (N,), or None for a
+        model without classes.
     """
-    return [model.infer(x, num_samples, y) for x, y in _batches(images, labels)]
+    return [model.infer(x, num_samples, y) for x, y in _batches(model, images, labels)]
 
 
 @torch.no_grad()
@@ -86,16 +90,25 @@ def latent_means(model: Model, images: Tensor, labels: Tensor | None) -> Tensor:
     """`model.latent_means` in batches.
 
     Shape:
-        images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None for a model without classes;
+        images: (N, C, H, W) in [0, 1], or bytes, on any device; labels: int64 (N,), or None for a
+        model without classes;
         returns (N, D).
     """
-    return torch.cat([model.latent_means(x, y) for x, y in _batches(images, labels)])
+    parts = [model.latent_means(x, y) for x, y in _batches(model, images, labels)]
+    return at_least_float32(torch.cat(parts))
 
 
-def _batches(images: Tensor, labels: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-    for start in range(0, len(images), _ENCODED):
-        batch = slice(start, start + _ENCODED)
-        yield images[batch], None if labels is None else labels[batch]
+def _batches(
+    model: Model, images: Tensor, labels: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    size = images_at_once(images.shape[1:], _ENCODED)
+    for start in range(0, len(images), size):
+        batch = slice(start, start + size)
+        x, y = images[batch], None if labels is None else labels[batch]
+        if x.dtype == torch.uint8:
+            weight = next(model.parameters())
+            x = to_float(x, weight.dtype, weight.device)
+        yield x, y
 
 
 @torch.no_grad()
@@ -103,7 +116,8 @@ def usage(model: Model, images: Tensor, labels: Tensor | None) -> dict[str, Scor
     """How a model uses its latent dimensions, on some images.
 
     Shape:
-        images: (N, C, H, W) in [0, 1]; labels: int64 (N,), or None for a model without classes.
+        images: (N, C, H, W) in [0, 1], or bytes, on any device; labels: int64 (N,), or None for a
+        model without classes.
 
     Returns:
         `active_units`; for several stochastic layers also `active_units_per_layer` and
@@ -135,7 +149,7 @@ def usage(model: Model, images: Tensor, labels: Tensor | None) -> dict[str, Scor
     ]
     means: list[float] = []
     for layer_rates in rates:
-        known = [rate.flatten(0, -2) for rate in layer_rates if rate is not None]
+        known = [at_least_float32(r).flatten(0, -2) for r in layer_rates if r is not None]
         if not known:
             return scores
         means += torch.cat(known).mean(0).tolist()
@@ -146,4 +160,7 @@ def usage(model: Model, images: Tensor, labels: Tensor | None) -> dict[str, Scor
 def _means(layer: Sequence[Latent]) -> list[Tensor]:
     """The posteriors' means, (B, D), or (K, B, D) if they depend on another layer's samples."""
     posteriors = [latent.posterior for latent in layer]
-    return [posterior.mean.flatten(len(posterior.batch_shape)) for posterior in posteriors]
+    return [
+        at_least_float32(posterior.mean.flatten(len(posterior.batch_shape)))
+        for posterior in posteriors
+    ]

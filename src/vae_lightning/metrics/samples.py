@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.ssim import StructuralSimilarityIndexMeasure
 
+from vae_lightning.utils.blocks import in_blocks, rows_at_once
+
 # k of the k-nearest-neighbour balls in precision and recall, as in the paper.
 NEIGHBOURS = 3
 # Height and width of SSIM's window in pixels, as in the paper.
@@ -155,7 +157,9 @@ def reconstruction_quality(images: Tensor, reconstructions: Tensor) -> dict[str,
     similarity = StructuralSimilarityIndexMeasure(data_range=1.0, sync_on_compute=False)
     similarity.to(images.device)
     has_window = min(images.shape[-2:]) >= SSIM_WINDOW
-    pairs = zip(images.split(BATCH_SIZE), reconstructions.split(BATCH_SIZE), strict=True)
+    # The averages over windows take some fifteen times the memory of the images.
+    size = rows_at_once(15 * 4 * images[:1].numel(), BATCH_SIZE)
+    pairs = zip(images.split(size), reconstructions.split(size), strict=True)
     for target, prediction in pairs:
         squares += (prediction - target).square().sum(dtype=torch.float64).item()
         if has_window:
@@ -189,7 +193,7 @@ def _check(name: str, images: Tensor) -> None:
 
 @torch.no_grad()
 def _features(images: Tensor, features: nn.Module) -> Tensor:
-    return torch.cat([features(batch) for batch in images.split(BATCH_SIZE)])
+    return torch.cat([in_blocks(features, batch) for batch in images.split(BATCH_SIZE)])
 
 
 def _rows(columns: int) -> int:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vae_lightning.utils.blocks import rows_at_once
 from vae_lightning.utils.checks import at_least
 
 
@@ -68,7 +69,14 @@ class Codebook(nn.Module):
         """The index of the code nearest to each vector, int64 (N,)."""
         # The squared distance without |v|^2, which is the same for all codes.
         lengths = self.codes.square().sum(1)
-        return torch.addmm(lengths, vectors, self.codes.T, alpha=-2).argmin(1)
+
+        def nearest(rows: Tensor) -> Tensor:
+            return torch.addmm(lengths, rows, self.codes.T, alpha=-2).argmin(1)
+
+        # A matrix of all vectors and codes takes gigabytes for large maps.
+        size = rows_at_once(2 * len(self.codes) * vectors.element_size())
+        parts = (vectors,) if torch.compiler.is_exporting() else vectors.split(size)
+        return torch.cat([nearest(rows) for rows in parts])
 
     @torch.no_grad()
     def restart(self, vectors: Tensor) -> None:

@@ -16,7 +16,6 @@ from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.checks import check_layers, check_prior
 from vae_lightning.models.conditioning import (
     encoder_shape,
-    with_label_channel,
     with_one_hot_label,
 )
 from vae_lightning.models.initialization import Initialization, initialize
@@ -29,6 +28,7 @@ from vae_lightning.models.layer_inference import (
 )
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
+from vae_lightning.utils.blocks import in_blocks
 from vae_lightning.utils.checks import all_at_least
 
 
@@ -211,6 +211,9 @@ class HierarchicalVAE(Model):
 
     @torch.no_grad()
     def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return in_blocks(self._decoded_means, latents, labels, owner=self)
+
+    def _decoded_means(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         return self.decode(latents.split(self.latent_dims, dim=-1), labels).mean
 
     @torch.no_grad()
@@ -239,7 +242,7 @@ class HierarchicalVAE(Model):
     def _layers(self, x: Tensor, labels: Tensor | None, take: Take) -> Sequence[Latent]:
         if self.inference == "bottom_up":
             return infer_bottom_up(
-                self.encoder(with_label_channel(x, labels, self.label_picture)),
+                self.encoded(x, labels),
                 self.up,
                 self.posteriors,
                 self._conditional,
@@ -266,7 +269,7 @@ class HierarchicalVAE(Model):
 
     def _features(self, x: Tensor, labels: Tensor | None) -> list[Tensor]:
         """h_1, ..., h_L, (B, F_l) each."""
-        features = [self.encoder(with_label_channel(x, labels, self.label_picture))]
+        features = [self.encoded(x, labels)]
         for network in self.up:
             features.append(network(features[-1]))
         return features

@@ -12,13 +12,20 @@ from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.distributions.spaces import Interpolation, Space, interpolate_latents
 from vae_lightning.models.checks import check_classes, check_images, check_labels, check_sizes
-from vae_lightning.models.conditioning import between_labels, label_embedding
+from vae_lightning.models.chunked import ChunkedLikelihood
+from vae_lightning.models.conditioning import (
+    between_labels,
+    label_embedding,
+    with_label_channel,
+)
 from vae_lightning.models.trace import Latent, Trace
+from vae_lightning.utils.blocks import in_blocks
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.random_state import noise_of
 
-# Images that `log_likelihood` decodes at once, so that memory does not grow with its samples.
-_DECODED = 10_000
+# Samples of all images that `log_likelihood` draws at once, so that memory does not grow with their
+# number. The noise that a generator gives depends on it.
+_DRAWN = 10_000
 
 
 class Model(nn.Module, ABC):
@@ -29,6 +36,7 @@ class Model(nn.Module, ABC):
         num_classes: how many classes the model is conditional on; None without labels.
 
     Attributes:
+        encoder: the network from images to features.
         decoder: the network from latents to features.
         likelihood: the head from these features to p(x|z).
         latent_space: the space of the latents.
@@ -38,6 +46,7 @@ class Model(nn.Module, ABC):
         ValueError: an image shape that is not three sizes of at least 1, or no classes.
     """
 
+    encoder: nn.Module
     decoder: nn.Module
     likelihood: Likelihood
     latent_space: Space
@@ -111,6 +120,44 @@ class Model(nn.Module, ABC):
             latents (N, D), in the form of `latent_means`; labels int64 (N,), or weights of all
             classes, (N, num_classes); returns (N, C, H, W).
         """
+
+    def auxiliary(self, latents: Sequence[Latent]) -> dict[str, Tensor]:
+        """Auxiliary losses of the model, by name, each (B,); none unless a model defines them."""
+        return {}
+
+    def encoded(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The encoder's features; without gradients, of one block of images after the other.
+
+        Shape:
+            x (B, C, H, W); labels int64 (B,); returns (B, F).
+        """
+        return in_blocks(self._encoded, x, labels, owner=self)
+
+    def _encoded(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        return self.encoder(with_label_channel(x, labels, self.label_picture))
+
+    @torch.no_grad()
+    def chunked_trace(
+        self, x: Tensor, num_samples: int, labels: Tensor | None = None, *, most: int | None = None
+    ) -> Trace:
+        """The trace of `forward` in evaluation mode, which decodes in chunks when it is scored.
+
+        The noise is that of `forward`. Memory is bounded in bytes, whatever the number of images,
+        their size and the number of samples.
+
+        Args:
+            x: images.
+            num_samples: K.
+            labels: their classes, for a conditional model.
+            most: images decoded at once; None for as many as fit.
+
+        Shape:
+            x (B, C, H, W) in [0, 1]; labels int64 (B,).
+        """
+        latents = self.infer(x, num_samples, labels)
+        samples = [latent.z for latent in latents]
+        likelihood = ChunkedLikelihood(self.predict, self, samples, labels, self.image_shape, most)
+        return Trace(x, latents, likelihood, self.auxiliary(latents))
 
     @property
     def device(self) -> torch.device:
@@ -272,11 +319,11 @@ class Model(nn.Module, ABC):
         """
         at_least("num_samples", num_samples, 1)
         self._check(x, labels)
-        chunk = max(1, _DECODED // len(x))
+        chunk = max(1, _DRAWN // len(x))
         total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         with noise_of(generator, self.device):
             for start in range(0, num_samples, chunk):
-                trace = self(x, min(chunk, num_samples - start), labels)
+                trace = self.chunked_trace(x, min(chunk, num_samples - start), labels)
                 if any(isinstance(latent.posterior, PointMass) for latent in trace.latents):
                     raise ValueError("a deterministic posterior gives no bound on log p(x)")
                 total = torch.logaddexp(total, trace.log_weight.double().logsumexp(0))  # (B,)

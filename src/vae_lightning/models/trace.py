@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lightning.distributions.kl import closed_form
+from vae_lightning.distributions.kl import closed_form, rate_per_dimension
+from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,13 @@ class Latent:
     @cached_property
     def log_q(self) -> Tensor:
         """Log-density of the samples under the posterior, (K, B)."""
-        return self.posterior.log_prob(self.z) if self.drawn_log_q is None else self.drawn_log_q
+        known = self.drawn_log_q
+        return at_least_float32(self.posterior.log_prob(self.z) if known is None else known)
 
     @cached_property
     def log_p(self) -> Tensor:
         """Log-density of the samples under the prior, (K, B)."""
-        return self.prior.log_prob(self.z)
+        return at_least_float32(self.prior.log_prob(self.z))
 
     @cached_property
     def rate(self) -> Tensor:
@@ -53,10 +56,16 @@ class Latent:
 
         The closed form is the same for every sample; log q - log p is an unbiased estimate.
         """
+        if self.z.dtype in (torch.float16, torch.bfloat16):
+            # A sum in half precision is rounded to a sixteenth of a nat.
+            parts = rate_per_dimension(self.posterior, self.prior)
+            if parts is not None:
+                parts = parts.float().flatten(len(self.posterior.batch_shape)).sum(-1)
+                return parts.expand(self.z.shape[:2])
         known = closed_form(self.posterior, self.prior)
         if known is None:
             return self.log_q - self.log_p
-        return known.expand(self.z.shape[0], -1)
+        return at_least_float32(known).expand(self.z.shape[0], -1)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from vae_lightning.distributions.temperature import tempered
 from vae_lightning.models.checks import check_prior
 from vae_lightning.models.conditioning import (
     encoder_shape,
-    with_label_channel,
     with_one_hot_label,
 )
 from vae_lightning.models.initialization import Initialization, initialize
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
+from vae_lightning.utils.blocks import in_blocks
 from vae_lightning.utils.checks import at_least
 
 
@@ -120,7 +120,7 @@ class VAE(Model):
         return (Latent(z, posterior, self.prior_distribution(), log_q),)
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
-        return self.posterior(self.encoder(with_label_channel(x, labels, self.label_picture)))
+        return self.posterior(self.encoded(x, labels))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Distribution:
         """Predict p(x|z), or p(x|z, y).
@@ -150,6 +150,9 @@ class VAE(Model):
 
     @torch.no_grad()
     def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return in_blocks(self._decoded_means, latents, labels, owner=self)
+
+    def _decoded_means(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         return self.decode(latents, labels).mean
 
     def _encode_any(self, x: Tensor) -> Distribution:

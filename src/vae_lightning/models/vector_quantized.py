@@ -13,6 +13,7 @@ from vae_lightning.models.codebook import Codebook
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.networks.maps import MapEncoder
+from vae_lightning.utils.blocks import in_blocks
 from vae_lightning.utils.checks import at_least
 
 
@@ -111,18 +112,13 @@ class VectorQuantized(Model):
         flat = _flat(vectors).detach()
         if self.training:
             self.codebook.restart(flat)
+        # The codes and their distances are looked up before the codes move.
         posterior = self._quantise(vectors)
-        # Looked up before the codes move.
-        codes = self.vectors_of(posterior.codes)
         if self.training:
             self.codebook.follow(flat, posterior.codes.flatten())
-        distance = (vectors - codes).square().sum((1, 2, 3))  # (B,)
-        return Trace(
-            x=x,
-            latents=self._latents(posterior, num_samples),
-            likelihood=self._decoded_once(posterior.mean, num_samples),
-            auxiliary={"commitment": self.commitment * distance},
-        )
+        latents = self._latents(posterior, num_samples)
+        likelihood = self._decoded_once(posterior.mean, num_samples)
+        return Trace(x, latents, likelihood, self.auxiliary(latents))
 
     def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
         return self._latents(self.encode(x), num_samples)
@@ -155,6 +151,10 @@ class VectorQuantized(Model):
         (codes,) = latents  # (K, B, h, w)
         return self._decoded_once(self.vectors_of(codes[0]), len(codes))
 
+    def auxiliary(self, latents: Sequence[Latent]) -> dict[str, Tensor]:
+        distances = [latent.posterior.distances for latent in latents]  # type: ignore[attr-defined]
+        return {"commitment": self.commitment * sum(distances)}
+
     @torch.no_grad()
     def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.encode(x).mean.flatten(1)
@@ -166,12 +166,15 @@ class VectorQuantized(Model):
 
     @torch.no_grad()
     def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return in_blocks(self._decoded_means, latents, owner=self)
+
+    def _decoded_means(self, latents: Tensor) -> Tensor:
         size = (self.codebook.codes.shape[1], *self.prior.map_size)
         return self.decode(latents.unflatten(1, size)).mean
 
     def _vectors(self, x: Tensor) -> Tensor:
         """The encoder's vectors, (B, E, h, w)."""
-        return self.project(self.encoder(x).unflatten(1, self.encoder.map_shape))
+        return self.project(self.encoded(x).unflatten(1, self.encoder.map_shape))
 
     def _decoded_once(self, vectors: Tensor, num_samples: int) -> Distribution:
         """p(x|c) of K identical samples, from vectors (B, E, h, w)."""
@@ -182,8 +185,10 @@ class VectorQuantized(Model):
         codes = self.codebook.nearest(_flat(vectors).detach())
         codes = codes.unflatten(0, (vectors.shape[0], *vectors.shape[2:]))
         # `vectors + (codes - vectors).detach()` would be the codes up to rounding only.
-        straight = _StraightThrough.apply(vectors, self.vectors_of(codes))
-        return CodePointMass(codes, straight)
+        nearest = self.vectors_of(codes)
+        straight = _StraightThrough.apply(vectors, nearest)
+        distances = (vectors - nearest).square().sum((1, 2, 3))
+        return CodePointMass(codes, straight, distances)
 
     def _latents(self, posterior: CodePointMass, num_samples: int) -> Sequence[Latent]:
         z = posterior.sample((num_samples,))  # (K, B, h, w)

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
@@ -82,7 +83,7 @@ class Autoencoder(Objective):
             )
         require_fixed_prior(latent, "an autoencoder does not train")
         loss = trace.distortion.mean()
-        loss = loss + self.latent_weight / 2 * latent.z.square().sum(-1).mean()
+        loss = loss + self.latent_weight / 2 * at_least_float32(latent.z).square().sum(-1).mean()
         if self.decoder_penalty == "none" or not latent.z.requires_grad:
             return loss, {}
         penalty = squared_jacobian(trace.likelihood.mean, latent.z).mean()
@@ -97,4 +98,4 @@ def squared_jacobian(images: Tensor, z: Tensor) -> Tensor:
     """
     signs = torch.empty_like(images).bernoulli_().mul_(2).sub_(1)
     (projected,) = torch.autograd.grad((images * signs).sum(), z, create_graph=True)
-    return projected.square().sum(-1)
+    return at_least_float32(projected).square().sum(-1)

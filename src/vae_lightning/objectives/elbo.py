@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.distributions.kl import rate_per_dimension
+from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.schedules import Schedule
@@ -17,15 +18,18 @@ class ELBO(Objective):
     .. math:: \mathcal{L} = \mathbb{E}_{q(z|x)} [-\log p(x|z)]
               + \beta\, \sum_j \max(\lambda, \mathrm{KL}_j)
 
-    where KL_j are the terms of the rate, averaged over the images: one for each latent dimension if
-    posterior and prior factorise, otherwise one for each stochastic layer.
+    where KL_j are the terms of the rate, averaged over the images. A layer has one for each latent
+    dimension if its posterior and its prior factorise over the dimensions and their KL divergence
+    has a closed form, as that of a diagonal normal from a standard normal; otherwise, as with a
+    posterior `full_normal` or `flow`, or a prior `mixture`, `vamp` or `flow`, one in all.
 
     Args:
         num_samples: K, number of posterior samples that estimate the expectation.
         beta: weight of the rate; 1 gives the bound, other values the beta-VAE.
         schedule: factor of `beta` at each step. A low weight at first (KL warm-up) reduces
             posterior collapse.
-        free_bits: lambda, nats of each term of the rate that are free of cost.
+        free_bits: lambda, nats of each term of the rate that are free of cost: of a dimension, or
+            of a whole layer.
 
     Raises:
         ValueError: `num_samples` below 1, `beta` or `free_bits` below 0.
@@ -74,4 +78,4 @@ class ELBO(Objective):
         parts = rate_per_dimension(latent.posterior, latent.prior)
         if parts is None:
             return latent.rate.mean().clamp_min(self.free_bits)
-        return parts.flatten(0, -2).mean(0).clamp_min(self.free_bits).sum()
+        return at_least_float32(parts).flatten(0, -2).mean(0).clamp_min(self.free_bits).sum()

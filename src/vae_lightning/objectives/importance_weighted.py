@@ -1,7 +1,7 @@
 """The importance-weighted bound (IWAE), its gradient estimators, and combinations of bounds."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -193,16 +193,15 @@ class ImportanceWeighted(Objective):
         through_z = self._coefficients(
             known, self.encoder_groups, 2 if self.gradient == "dreg" else 1
         )
-        if latent.z.requires_grad:
-            ratio = (through_z / coefficients).reshape(
-                *coefficients.shape, *[1] * (latent.z.dim() - 2)
-            )
-            latent.z.register_hook(lambda gradient: gradient * ratio)
         # In the surrogate the parameters of log q have `coefficients`; this term corrects them.
         direct = through_z if self.gradient == "standard" else torch.zeros_like(coefficients)
         at_fixed_z = latent.posterior.log_prob(latent.z.detach())
         surrogate = ((direct - coefficients) * at_fixed_z - coefficients * log_weight).sum(0).mean()
-        return surrogate - surrogate.detach() - self._bound(known).mean()
+        loss = surrogate - surrogate.detach() - self._bound(known).mean()
+        if not latent.z.requires_grad:
+            return loss
+        ratio = (through_z / coefficients).reshape(*coefficients.shape, *[1] * (latent.z.dim() - 2))
+        return _WithScaledGradient.apply(loss, (latent.z,), ratio)
 
     def _coefficients(self, log_weight: Tensor, groups: int, power: int) -> Tensor:
         """Coefficients of the samples, (K, B), with the normalised weights raised to a power."""
@@ -210,3 +209,40 @@ class ImportanceWeighted(Objective):
         normalised = grouped.softmax(1).flatten(0, 1)
         in_bound = normalised**power * ((1 - self.elbo_weight) / groups)
         return in_bound + self.elbo_weight / len(log_weight)
+
+
+class _WithScaledGradient(torch.autograd.Function):
+    """The identity of a loss, which scales the gradient of z while it is differentiated.
+
+    A hook that stays on z would scale the gradients of every other loss of the same trace.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, z: tuple[Tensor], ratio: Tensor) -> Tensor:
+        # In a tuple, so that z is no input.
+        (ctx.z,) = z
+        ctx.ratio = ratio
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        hooks = (ctx.z._backward_hooks or {}).values()
+        if any(isinstance(hook, _Scale) for hook in hooks):
+            raise RuntimeError(
+                "two losses of one trace scale the gradient of the same samples: call backward for "
+                "each of them, and not for their sum"
+            )
+        handle = ctx.z.register_hook(_Scale(ctx.ratio))
+        # At the end of this backward pass, whether it came to z or not.
+        torch.autograd.Variable._execution_engine.queue_callback(handle.remove)
+        return gradient, None, None
+
+
+class _Scale:
+    """A hook that multiplies a gradient by a ratio."""
+
+    def __init__(self, ratio: Tensor) -> None:
+        self.ratio = ratio
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        return gradient * self.ratio

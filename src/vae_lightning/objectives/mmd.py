@@ -7,6 +7,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from vae_lightning.distributions.categorical import CategoricalVariables
+from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
@@ -92,10 +93,10 @@ class MMD(Objective):
             return loss, {}
         latent = require_single_layer(trace, "the maximum mean discrepancy")
         require_vectors(latent, "the maximum mean discrepancy")
-        z = latent.z.flatten(2)  # (K, B, D)
+        z = at_least_float32(latent.z.flatten(2))  # (K, B, D)
         # A prior that differs between images is sampled once for each, like the posteriors.
         count = z.shape[:1] if latent.prior.batch_shape else z.shape[:2]
-        drawn = _drawn(latent, Size(count)).flatten(2)
+        drawn = at_least_float32(_drawn(latent, Size(count)).flatten(2))
         if not self.rate_weight:
             scored = not isinstance(latent.posterior, PointMass)
             require_fixed_prior(

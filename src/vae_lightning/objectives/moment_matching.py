@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
 from vae_lightning.distributions.flows import FlowDistribution
+from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.trace_checks import (
@@ -82,7 +83,7 @@ class MomentMatching(Objective):
         try:
             if isinstance(posterior, FlowDistribution):
                 raise NotImplementedError
-            covariance = covariance_over_images(posterior.mean)
+            covariance = covariance_over_images(at_least_float32(posterior.mean))
             if self.covariance_of == "latents":
                 covariance = covariance + _mean_covariance(posterior)
         except NotImplementedError as error:
@@ -100,8 +101,8 @@ class MomentMatching(Objective):
 def _mean_covariance(posterior: Distribution) -> Tensor:
     """The covariance of each image's posterior, averaged over the images, (D, D)."""
     if isinstance(posterior, MultivariateNormal):
-        return posterior.covariance_matrix.mean(0)
-    return posterior.variance.mean(0).diag()
+        return at_least_float32(posterior.covariance_matrix).mean(0)
+    return at_least_float32(posterior.variance).mean(0).diag()
 
 
 def covariance_over_images(vectors: Tensor) -> Tensor:

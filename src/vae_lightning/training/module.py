@@ -185,7 +185,7 @@ class VAEModule(LowOverheadModule):
         images, labels = batch
         # A fixed seed for each process and batch.
         with fixed_noise(1_000_003 * self.global_rank + batch_idx, self.device):
-            trace = self.model(images, self.objective.num_samples, labels)
+            trace = self.model.chunked_trace(images, self.objective.num_samples, labels)
             loss, _ = self.objective(trace, self.global_step)
         means = _term_means(trace.rate, trace.distortion, loss)
         tags = {f"{stage}/{name}": mean for name, mean in zip(TERMS, means, strict=True)}

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
+from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.utils.checks import positive
 
 
@@ -45,5 +46,5 @@ class FixedScale(Likelihood):
         return mean
 
     def forward(self, features: Tensor) -> Distribution:
-        mean = self.head(features).unflatten(-1, self.image_shape)  # (..., C, H, W)
-        return Independent(self.around(mean), 3, False)
+        mean = at_least_float32(self.head(features))
+        return Independent(self.around(mean.unflatten(-1, self.image_shape)), 3, False)

@@ -10,7 +10,11 @@ from torch.distributions import Distribution, Independent
 from torch.distributions import Normal as TorchNormal
 
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
-from vae_lightning.distributions.likelihoods.numerics import soft_lower_bound, unbounded_log_scale
+from vae_lightning.distributions.likelihoods.numerics import (
+    at_least_float32,
+    soft_lower_bound,
+    unbounded_log_scale,
+)
 
 
 class NormalLearned(Likelihood):
@@ -90,7 +94,8 @@ class NormalLearned(Likelihood):
         return mean
 
     def forward(self, features: Tensor) -> Distribution:
-        mean = self.head(features).unflatten(-1, self.image_shape)  # (..., C, H, W)
+        mean = at_least_float32(self.head(features))
+        mean = mean.unflatten(-1, self.image_shape)  # (..., C, H, W)
         if self.scale == "learned":
             scale = torch.exp(soft_lower_bound(self.log_scale, self.min_log_scale))
         elif self.training:

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from torch import nn
 from torch.distributions import Distribution
 
-from vae_lightning.distributions.flows import FlowDistribution, start_near_identity, zuko
+from vae_lightning.distributions.flows import (
+    FlowDistribution,
+    conditioned,
+    start_near_identity,
+    zuko,
+)
 from vae_lightning.distributions.priors.prior import Encode, Prior
 from vae_lightning.distributions.priors.standard_normal import StandardNormal
 from vae_lightning.utils.checks import all_at_least, at_least
@@ -62,4 +67,6 @@ class FlowPrior(Prior):
         start_near_identity(self.transform.transforms)
 
     def forward(self, encode: Encode) -> Distribution:
-        return FlowDistribution(self.base(encode), self.transform().inv)
+        return FlowDistribution(
+            self.base(encode), conditioned(self.transform.transforms, context=None).inv
+        )

@@ -6,14 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import (
-    Categorical,
-    Distribution,
-    Independent,
-    MixtureSameFamily,
-    Normal,
-)
+from torch.distributions import Distribution, Independent, Normal
 
+from vae_lightning.distributions.equal_mixture import EqualMixture
 from vae_lightning.distributions.flows import FlowDistribution
 from vae_lightning.distributions.normal_mixture import NormalMixture
 from vae_lightning.distributions.point_mass import PointMass
@@ -111,5 +106,4 @@ class Vamp(DataDependent, Prior):
                 "which are fast to invert), or model/posterior=diagonal_normal",
                 stacklevel=2,
             )
-        weights = Categorical(logits=self.log_weights, validate_args=False)
-        return MixtureSameFamily(weights, posterior, validate_args=False)
+        return EqualMixture(posterior)
