@@ -40,6 +40,10 @@ _ADDED: dict[str, dict[str, Any]] = {
     "vae_lightning.networks.MLPEncoder": {"batch_norm": False},
     "vae_lightning.networks.MLPDecoder": {"batch_norm": False},
     "vae_lightning.distributions.posteriors.flow.FlowPosterior": {"passes": None},
+    "torch.optim.lr_scheduler.ConstantLR": {"interval": "epoch"},
+    "torch.optim.lr_scheduler.CosineAnnealingLR": {"interval": "epoch"},
+    "torch.optim.lr_scheduler.LinearLR": {"interval": "epoch"},
+    "torch.optim.lr_scheduler.MultiStepLR": {"interval": "epoch"},
 }
 
 # Values that have been renamed, by class and key.
@@ -100,7 +104,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.path} was not written by vae_lightning: it has no configuration"
             )
-        content["config"] = _updated(content["config"])
+        content["config"] = updated(content["config"])
         self.content: dict[str, Any] = content
 
     @property
@@ -211,19 +215,19 @@ def load(path: str | Path) -> Model:
     return Checkpoint(path).model()
 
 
-def _updated(node: Any) -> Any:
-    """A node of an older checkpoint with current names and the arguments added since."""
+def updated(node: Any) -> Any:
+    """A node of an older checkpoint's configuration with current names and the keys added since."""
     if isinstance(node, list):
-        return [_updated(item) for item in node]
+        return [updated(item) for item in node]
     if not isinstance(node, dict):
         return node
-    updated = {key: _updated(value) for key, value in node.items()}
-    target = str(updated.get("_target_"))
+    result = {key: updated(value) for key, value in node.items()}
+    target = str(result.get("_target_"))
     if target in MOVED:
-        updated["_target_"] = target = MOVED[target]
+        result["_target_"] = target = MOVED[target]
     for key, names in _RENAMED.get(target, {}).items():
-        updated[key] = names.get(str(updated.get(key)), updated.get(key))
-    return {**_ADDED.get(target, {}), **updated}
+        result[key] = names.get(str(result.get(key)), result.get(key))
+    return {**_ADDED.get(target, {}), **result}
 
 
 def _has(node: Any, key: str) -> bool:

@@ -9,6 +9,7 @@ from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.schedules import Schedule
 from vae_lightning.objectives.trace_checks import require_density
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.precision import at_least_float32
 
 
 class ELBO(Objective):
@@ -74,4 +75,5 @@ class ELBO(Objective):
         parts = rate_per_dimension(latent.posterior, latent.prior)
         if parts is None:
             return latent.rate.mean().clamp_min(self.free_bits)
+        parts = at_least_float32(parts)
         return parts.flatten(0, -2).mean(0).clamp_min(self.free_bits).sum()

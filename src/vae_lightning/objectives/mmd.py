@@ -16,6 +16,7 @@ from vae_lightning.objectives.trace_checks import (
     require_vectors,
 )
 from vae_lightning.utils.checks import at_least, positive
+from vae_lightning.utils.precision import at_least_float32
 
 Kernel = Literal["inverse_multiquadratic", "rbf"]
 
@@ -97,10 +98,10 @@ class MMD(Objective):
                 "the maximum mean discrepancy alone does not train",
                 ", or objective.rate_weight=0.5",
             )
-        z = latent.z.flatten(2)  # (K, B, D)
+        z = at_least_float32(latent.z).flatten(2)  # (K, B, D)
         # A prior that differs between images is sampled once for each, like the posteriors.
         count = z.shape[:1] if latent.prior.batch_shape else z.shape[:2]
-        drawn = _drawn(latent, Size(count)).flatten(2)
+        drawn = at_least_float32(_drawn(latent, Size(count))).flatten(2)
         mmd = squared_mmd(z, drawn, self.kernel, self.scales).mean()
         return loss + self.mmd_weight * mmd, {"mmd": mmd.detach()}
 

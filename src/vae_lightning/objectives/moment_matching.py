@@ -15,6 +15,7 @@ from vae_lightning.objectives.trace_checks import (
     require_vectors,
 )
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.precision import at_least_float32
 
 
 class MomentMatching(Objective):
@@ -100,8 +101,8 @@ class MomentMatching(Objective):
 def _mean_covariance(posterior: Distribution) -> Tensor:
     """The covariance of each image's posterior, averaged over the images, (D, D)."""
     if isinstance(posterior, MultivariateNormal):
-        return posterior.covariance_matrix.mean(0)
-    return posterior.variance.mean(0).diag()
+        return at_least_float32(posterior.covariance_matrix).mean(0)
+    return at_least_float32(posterior.variance).mean(0).diag()
 
 
 def covariance_over_images(vectors: Tensor) -> Tensor:
@@ -110,4 +111,5 @@ def covariance_over_images(vectors: Tensor) -> Tensor:
     Shape:
         vectors (B, D); returns (D, D).
     """
+    vectors = at_least_float32(vectors)
     return torch.cov(vectors.T, correction=0).reshape(vectors.shape[1], vectors.shape[1])

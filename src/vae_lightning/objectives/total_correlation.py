@@ -14,6 +14,7 @@ from vae_lightning.objectives.trace_checks import (
 )
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.data_dependent import DataDependent, TrainingImages
+from vae_lightning.utils.precision import at_least_float32
 
 
 class TotalCorrelation(DataDependent, Objective):
@@ -97,7 +98,7 @@ class TotalCorrelation(DataDependent, Objective):
         posterior = require_independent_dimensions(latent.posterior, "posterior")
         require_independent_dimensions(latent.prior, "prior")
         # A row for the image of a sample, a column for the image whose posterior scores it.
-        each = posterior.log_prob(latent.z.unsqueeze(2))  # (K, B, B, D)
+        each = at_least_float32(posterior.log_prob(latent.z.unsqueeze(2)))  # (K, B, B, D)
         log_weights = self._log_weights(each.shape[1], each)  # (B, B)
         log_aggregate = (each.sum(-1) + log_weights).logsumexp(2)  # (K, B)
         log_marginals = (each + log_weights.unsqueeze(-1)).logsumexp(2).sum(-1)  # (K, B)

@@ -8,12 +8,14 @@ from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 from lightning.pytorch.callbacks import ProgressBar
 
+from vae_lightning.callbacks import SaveOnInterrupt
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.config import CONF_DIR, check_keys, check_type, instantiate, nearest
 from vae_lightning.config.compatibility import check_accelerator, check_parts, check_together
 from vae_lightning.data import ImageDataModule
 from vae_lightning.errors import ConfigError, DivergedError
 from vae_lightning.training.module import VAEModule
+from vae_lightning.training.scheduling import interval, make_optimizer, make_scheduler
 from vae_lightning.training.step_overhead import reduce_overhead
 
 
@@ -95,7 +97,7 @@ def build(config: dict[str, Any]) -> Run:
         ConfigError: a key, type or value is wrong, or options do not fit together.
         CheckpointError: `ckpt_path` is not a checkpoint, or is of another model or a later epoch.
     """
-    _check_options(config)
+    config = _checked(config)
     datamodule = instantiate(config["data"], "data")
     check_parts(config)
     check_accelerator(config["trainer"])
@@ -103,16 +105,19 @@ def build(config: dict[str, Any]) -> Run:
     module = VAEModule(
         model=instantiate(config["model"], "model"),
         objective=instantiate(config["objective"], "objective"),
-        optimizer=instantiate(config["optimizer"], "optimizer"),
-        scheduler=instantiate(config["scheduler"], "scheduler"),
+        optimizer=make_optimizer(config["optimizer"]),
+        scheduler=make_scheduler(config["scheduler"], config["trainer"].get("max_epochs")),
         seed=config["seed"],
         config=config,
+        interval=interval(config["scheduler"]),
     )
     module.configure_optimizers()
     check_together(module.model, module.objective)
     callbacks = [
         instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
     ]
+    # It ends a step that the others have to have seen.
+    callbacks.sort(key=lambda callback: isinstance(callback, SaveOnInterrupt))
     # Lightning adds its own progress bar and checkpoint callback unless it is switched off.
     switches = {"enable_progress_bar": ProgressBar, "enable_checkpointing": CheckpointCallback}
     switched_off = {
@@ -126,14 +131,17 @@ def build(config: dict[str, Any]) -> Run:
         callbacks=callbacks,
         logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
     )
-    if config["train"] and trainer.max_epochs == 0:
-        raise ConfigError("trainer.max_epochs=0 trains nothing: at least 1, or -1 without end")
     if config["evaluate"] and config["train"] and "enable_checkpointing" in switched_off:
         raise ConfigError("evaluate=true needs a checkpoint: choose callbacks that keep one")
     return Run(config, module, datamodule, trainer, _resumed(config, trainer))
 
 
-def _check_options(config: dict[str, Any]) -> None:
+def _checked(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, without the callbacks and loggers that were not chosen.
+
+    Raises:
+        ConfigError: a key or the type or value of an option is wrong.
+    """
     options = get_type_hints(TrainOptions)
     check_keys(config, (*options, *_GROUPS))
     for key, hint in options.items():
@@ -148,10 +156,6 @@ def _check_options(config: dict[str, Any]) -> None:
                 raise ConfigError(
                     f"{group}.{name}={node} should be a section, or null to do without"
                 )
-        # An experiment may set keys of a callback that was not chosen.
-        config[group] = {
-            name: node for name, node in config[group].items() if node and "_target_" in node
-        }
     fallbacks = [file.stem for file in (CONF_DIR / "data").glob("*.yaml")]
     if config["data_fallback"] not in (None, *fallbacks):
         raise ConfigError(
@@ -162,6 +166,12 @@ def _check_options(config: dict[str, Any]) -> None:
         raise ConfigError(f"nll_samples={config['nll_samples']} is out of range: at least 1")
     if not 0 <= config["seed"] < 2**32:
         raise ConfigError(f"seed={config['seed']} is out of range: it must be from 0 to 2**32 - 1")
+    # An experiment may set keys of a callback that was not chosen.
+    chosen = {
+        group: {name: node for name, node in config[group].items() if node and "_target_" in node}
+        for group in ("callbacks", "logger")
+    }
+    return {**config, **chosen}
 
 
 def _check_added_callbacks(config: dict[str, Any]) -> None:
