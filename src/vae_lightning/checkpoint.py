@@ -122,6 +122,11 @@ class Checkpoint:
         """The number of optimizer steps before it was saved."""
         return self.content.get("global_step", 0)
 
+    @property
+    def elbo(self) -> float | None:
+        """`val/elbo` of the last validation before it was saved, in nats; None if there is none."""
+        return self.content.get("val_elbo")
+
     def model(self) -> Model:
         """Build the model, in evaluation mode on the CPU.
 

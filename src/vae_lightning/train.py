@@ -19,8 +19,8 @@ def train(run: "Run") -> float | None:
     """Train, test and report; with `evaluate=true`, also evaluate the best checkpoint.
 
     Returns:
-        The best value of the monitored metric, by default `val/elbo` in nats: a sweeper optimises
-        it. None without validation.
+        `val/elbo` of the checkpoint that is kept, in nats, whatever the objective and whatever the
+        checkpoint callback monitors: a sweeper optimises it. None without validation.
     """
     from vae_lightning.training import run as training
 
@@ -29,7 +29,7 @@ def train(run: "Run") -> float | None:
         from vae_lightning.evaluation.run import evaluate_checkpoint
 
         evaluate_checkpoint(outcome.checkpoint, run.config, run.trainer.num_devices)
-    return outcome.best_score
+    return outcome.elbo
 
 
 def main() -> None:

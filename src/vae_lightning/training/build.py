@@ -12,6 +12,12 @@ from vae_lightning.callbacks import SaveOnInterrupt
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.config import CONF_DIR, check_keys, check_type, instantiate, nearest
 from vae_lightning.config.compatibility import check_accelerator, check_parts, check_together
+from vae_lightning.config.trainer_checks import (
+    check_built,
+    check_trainer,
+    check_validation,
+    lightning_refusals,
+)
 from vae_lightning.data import ImageDataModule
 from vae_lightning.errors import ConfigError, DivergedError
 from vae_lightning.training.module import VAEModule
@@ -75,12 +81,13 @@ class Run:
         gc.collect()
         gc.freeze()
         try:
-            self.trainer.fit(
-                self.module,
-                self.datamodule,
-                ckpt_path=self.resumed.path if self.resumed else None,
-                weights_only=True,
-            )
+            with lightning_refusals():
+                self.trainer.fit(
+                    self.module,
+                    self.datamodule,
+                    ckpt_path=self.resumed.path if self.resumed else None,
+                    weights_only=True,
+                )
         except DivergedError as error:
             raise DivergedError(f"{error}; {_last_good(self.trainer)}") from error
         finally:
@@ -100,7 +107,12 @@ def build(config: dict[str, Any]) -> Run:
     config = _checked(config)
     datamodule = instantiate(config["data"], "data")
     check_parts(config)
+    check_trainer(config["trainer"])
     check_accelerator(config["trainer"])
+    if config["train"]:
+        check_validation(config)
+        if config["trainer"].get("max_epochs") == 0:
+            raise ConfigError("trainer.max_epochs=0 trains nothing: at least 1, or -1 without end")
     seed_everything(config["seed"], workers=True, verbose=False)
     module = VAEModule(
         model=instantiate(config["model"], "model"),
@@ -111,7 +123,7 @@ def build(config: dict[str, Any]) -> Run:
         config=config,
         interval=interval(config["scheduler"]),
     )
-    module.configure_optimizers()
+    optimizer, _ = module.optimizer_and_scheduler()
     check_together(module.model, module.objective)
     callbacks = [
         instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
@@ -125,12 +137,12 @@ def build(config: dict[str, Any]) -> Run:
         for key, kind in switches.items()
         if not any(isinstance(callback, kind) for callback in callbacks)
     }
-    trainer = instantiate(
-        switched_off | config["trainer"],
-        "trainer",
-        callbacks=callbacks,
-        logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
-    )
+    loggers = [instantiate(node, f"logger.{name}") for name, node in config["logger"].items()]
+    with lightning_refusals():
+        trainer = instantiate(
+            switched_off | config["trainer"], "trainer", callbacks=callbacks, logger=loggers
+        )
+    check_built(trainer, optimizer)
     if config["evaluate"] and config["train"] and "enable_checkpointing" in switched_off:
         raise ConfigError("evaluate=true needs a checkpoint: choose callbacks that keep one")
     return Run(config, module, datamodule, trainer, _resumed(config, trainer))

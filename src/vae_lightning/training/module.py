@@ -1,22 +1,20 @@
 """The LightningModule: optimiser, training and evaluation steps, what is logged and saved."""
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vae_lightning import __version__
 from vae_lightning.data.batches import Batch
-from vae_lightning.errors import DivergedError
 from vae_lightning.models import Model, Trace
 from vae_lightning.objectives import Objective
 from vae_lightning.objectives.objective import SCORE, TERMS
+from vae_lightning.training.batch_checks import check_batches
 from vae_lightning.training.resuming import configure_resumed
 from vae_lightning.training.scheduling import (
     Interval,
@@ -26,36 +24,10 @@ from vae_lightning.training.scheduling import (
     step_on_plateau,
 )
 from vae_lightning.training.step_overhead import LowOverheadModule
+from vae_lightning.training.terms import TermSums, TrainedBatch, read, term_means
 from vae_lightning.utils.data_dependent import DataDependent
-from vae_lightning.utils.precision import at_least_float32
 from vae_lightning.utils.random_state import fixed_noise, random_state, set_random_state
 from vae_lightning.utils.steps import is_log_point
-
-
-class _TrainedBatch(NamedTuple):
-    """A batch whose terms are still on the device, and the step of the optimiser that it is in."""
-
-    step: int
-    num_images: int
-    rate: Tensor
-    distortion: Tensor
-    loss: Tensor
-
-
-@dataclass
-class _Sums:
-    """The terms, summed over images."""
-
-    sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 0.0))
-    images: int = 0
-
-    def add(self, num_images: int, means: Iterable[float]) -> None:
-        for name, mean in zip(TERMS, means, strict=True):
-            self.sums[name] += num_images * mean
-        self.images += num_images
-
-    def means(self) -> dict[str, float]:
-        return {name: total / self.images for name, total in self.sums.items()}
 
 
 class VAEModule(LowOverheadModule):
@@ -105,25 +77,32 @@ class VAEModule(LowOverheadModule):
         self.images_trained = 0
         self.recent_means: dict[str, float] = {}
         self._started = 0.0
-        self._unread: list[_TrainedBatch] = []
-        self._epoch = _Sums()
-        self._interval = _Sums()
+        self._unread: list[TrainedBatch] = []
+        self._epoch = TermSums()
+        self._interval = TermSums()
         self._resumed_state: dict[str, Tensor] | None = None
 
     # -- optimiser --------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.make_optimizer(self.model.parameters())
-        schedule = LRSchedulerConfigType(
-            scheduler=self.make_scheduler(optimizer), interval=self.interval, monitor=SCORE
-        )
+        optimizer, scheduler = self.optimizer_and_scheduler()
+        schedule = LRSchedulerConfigType(scheduler=scheduler, interval=self.interval, monitor=SCORE)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def optimizer_and_scheduler(self) -> tuple[Optimizer, LRScheduler]:
+        """A new optimiser of the model's parameters, and a new schedule of its learning rate."""
+        optimizer = self.make_optimizer(self.model.parameters())
+        return optimizer, self.make_scheduler(optimizer)
 
     def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
         # Lightning would step on a plateau after the checkpoint of the epoch is saved, and a
         # resumed run would miss that step.
         if not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
+
+    def setup(self, stage: str) -> None:
+        if getattr(self.trainer, "datamodule", None) is not None:  # plain loaders have none
+            check_batches(self.trainer)
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -155,7 +134,7 @@ class VAEModule(LowOverheadModule):
         trace = self.model(images, self.objective.samples_at(step), labels)
         loss = self._loss(trace, step)
         self._unread.append(
-            _TrainedBatch(
+            TrainedBatch(
                 step + 1, len(images), trace.rate.detach(), trace.distortion.detach(), loss.detach()
             )
         )
@@ -165,7 +144,7 @@ class VAEModule(LowOverheadModule):
         if is_log_point(self.trainer, batch_idx):
             self._read_steps()
             self.recent_means = self._interval.means()
-            self._interval = _Sums()
+            self._interval = TermSums()
             tags = {f"train/{name}_step": mean for name, mean in self.recent_means.items()}
             # `self.log` would have to be called at every step.
             for logger in self.loggers:
@@ -174,7 +153,7 @@ class VAEModule(LowOverheadModule):
     def on_train_epoch_end(self) -> None:
         means = self.epoch_means()
         self.log_dict({f"train/{name}": mean for name, mean in means.items()}, sync_dist=True)
-        self._epoch = _Sums()
+        self._epoch = TermSums()
         self._log_step()
         step_on_plateau(self.trainer)
 
@@ -208,17 +187,10 @@ class VAEModule(LowOverheadModule):
         if not self._unread:
             return
         unread, self._unread = self._unread, []
-        terms = [_term_means(one.rate, one.distortion, one.loss) for one in unread]
-        # CPU-GPU sync point: one per log interval (50 steps by default) instead of one per step.
-        for one, row in zip(unread, torch.stack(terms).tolist(), strict=True):
-            broken = {name for name, value in zip(TERMS, row, strict=True) if not isfinite(value)}
-            if broken:
-                # elbo and loss follow from the other two.
-                parts = " and ".join(sorted(broken & {"rate", "distortion"}) or sorted(broken))
-                raise DivergedError(f"{parts} stopped being finite at step {one.step}")
-            self._epoch.add(one.num_images, row)
-            self._interval.add(one.num_images, row)
-            self.images_trained += one.num_images
+        for batch, means in zip(unread, read(unread), strict=True):
+            self._epoch.add(batch.num_images, means)
+            self._interval.add(batch.num_images, means)
+            self.images_trained += batch.num_images
 
     # -- evaluation -------------------------------------------------------------------------------
 
@@ -234,7 +206,7 @@ class VAEModule(LowOverheadModule):
         with fixed_noise(1_000_003 * self.global_rank + batch_idx, self.device):
             trace = self.model(images, self.objective.num_samples, labels)
             loss = self._loss(trace, self.global_step)
-        means = _term_means(trace.rate, trace.distortion, loss)
+        means = term_means(trace.rate, trace.distortion, loss)
         tags = {f"{stage}/{name}": mean for name, mean in zip(TERMS, means, strict=True)}
         # Lightning averages over all images of all processes, so a short last batch counts less.
         self.log_dict(tags, batch_size=len(images), sync_dist=True)
@@ -251,23 +223,20 @@ class VAEModule(LowOverheadModule):
         checkpoint["config"] = self.config
         checkpoint["vae_lightning_version"] = __version__
         checkpoint["random_state"] = random_state(self.device)
+        if (reached := self.trainer.callback_metrics.get(SCORE)) is not None:
+            checkpoint["val_elbo"] = float(reached)
         self._read_steps()
         checkpoint["epoch_terms"] = {"sums": dict(self._epoch.sums), "images": self._epoch.images}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed_state = checkpoint["random_state"]
-        self._epoch = _Sums(dict(checkpoint["epoch_terms"]["sums"]), checkpoint["epoch_terms"]["images"])
+        self._epoch = TermSums(
+            dict(checkpoint["epoch_terms"]["sums"]), checkpoint["epoch_terms"]["images"]
+        )
         if self.trainer.training:
-            optimizer = self.make_optimizer(self.model.parameters())
-            scheduler = self.make_scheduler(optimizer)
+            optimizer, scheduler = self.optimizer_and_scheduler()
             message = configure_resumed(
                 checkpoint, self.config, self.make_optimizer, optimizer, scheduler
             )
             if message:
                 self.print(message)
-
-
-def _term_means(rate: Tensor, distortion: Tensor, loss: Tensor) -> Tensor:
-    """The terms, averaged over samples and images, (len(TERMS),)."""
-    rate, distortion = rate.mean(), distortion.mean()
-    return torch.stack([-distortion - rate, rate, distortion, at_least_float32(loss)])

@@ -28,7 +28,8 @@ def configure_resumed(
         checkpoint: as it was saved; changed in place.
         config: of the resumed run.
         make_optimizer: makes the optimiser of some parameters.
-        optimizer, scheduler: those of the resumed run; neither has taken a step.
+        optimizer: that of the resumed run, which has taken no step.
+        scheduler: its schedule, which has taken no step either.
 
     Returns:
         A line for the user where the optimiser's state starts anew, otherwise None.
@@ -94,9 +95,7 @@ def _catch_up(
             group["lr"] = rate
 
 
-def _steps_done(
-    checkpoint: dict[str, Any], earlier: dict[str, Any], config: dict[str, Any]
-) -> int:
+def _steps_done(checkpoint: dict[str, Any], earlier: dict[str, Any], config: dict[str, Any]) -> int:
     """How many steps the schedule of a resumed run has done: of the optimiser, or epochs."""
     before, now = (interval(one.get("scheduler", {})) for one in (earlier, config))
     if before == now:

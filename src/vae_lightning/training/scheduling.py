@@ -127,11 +127,13 @@ def _check_lengths(config: Mapping[str, Any], max_epochs: int | None) -> None:
     for key, least in _LENGTHS.items():
         if key not in config:
             continue
-        value, setting = config[key], f"scheduler.{key}={config[key]}"
+        value = config[key]
+        setting = f"scheduler.{key}={'null' if value is None else value}"
         if value == max_epochs and max_epochs in (None, -1):
             raise ConfigError(
-                f"{setting}: with trainer.max_epochs={max_epochs} there is no last epoch to reach: "
-                f"set scheduler.{key} to a number of epochs, or choose scheduler=constant"
+                f"{setting} is trainer.max_epochs, and without a last epoch there is none to reach: "
+                f"set scheduler.{key} to a number of {interval(config)}s, or choose "
+                "scheduler=constant"
             )
         if value == max_epochs and interval(config) == "step":
             raise ConfigError(
