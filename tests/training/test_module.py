@@ -347,7 +347,7 @@ def test_each_process_draws_noise_of_its_own(
         (seen,) = seen_by(module, training)
         noise.append(seen.z - seen.posterior_mean)
     # The same weights and images, so it is by the noise alone that the samples differ.
-    assert not torch.isclose(*noise).any()
+    assert not torch.isclose(noise[0], noise[1]).any()
 
 
 # -- evaluation -----------------------------------------------------------------------------------

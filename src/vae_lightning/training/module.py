@@ -238,5 +238,5 @@ class VAEModule(LowOverheadModule):
             message = configure_resumed(
                 checkpoint, self.config, self.make_optimizer, optimizer, scheduler
             )
-            if message:
-                self.print(message)
+            if message and self.trainer.is_global_zero:
+                print(message)

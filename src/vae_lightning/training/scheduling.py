@@ -131,7 +131,7 @@ def _check_lengths(config: Mapping[str, Any], max_epochs: int | None) -> None:
         setting = f"scheduler.{key}={'null' if value is None else value}"
         if value == max_epochs and max_epochs in (None, -1):
             raise ConfigError(
-                f"{setting} is trainer.max_epochs, and without a last epoch there is none to reach: "
+                f"{setting} is trainer.max_epochs, and this run has no last epoch: "
                 f"set scheduler.{key} to a number of {interval(config)}s, or choose "
                 "scheduler=constant"
             )
