@@ -294,6 +294,17 @@ def test_building_a_run_leaves_its_configuration_as_it_was(command: str) -> None
     assert config == before
 
 
+@pytest.mark.parametrize("command", ["evaluate", "generate", "detect", "export"])
+def test_preparing_a_command_leaves_its_configuration_as_it_was(
+    command: str, finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    options = [f"ckpt_path={finished_run.folder}", f"paths.run_dir={tmp_path / 'new'}"]
+    config = to_container(compose(command, options))
+    before = deepcopy(config)
+    import_module(f"vae_lightning.{command}").prepare(config)
+    assert config == before
+
+
 def test_seed_zero_makes_weights_of_its_own(tmp_path: Path) -> None:
     def weights(seed: int) -> torch.Tensor:
         options = [*DIGITS, *MINIMAL, f"paths.run_dir={tmp_path}", f"seed={seed}"]
