@@ -43,6 +43,10 @@ _ADDED: dict[str, dict[str, Any]] = {
     "vae_lightning.networks.MLPDecoder": {"batch_norm": False},
     "vae_lightning.distributions.posteriors.flow.FlowPosterior": {"passes": None},
     "vae_lightning.data.ImageFolderModule": {"class_order": "text"},
+    "torch.optim.lr_scheduler.ConstantLR": {"interval": "epoch"},
+    "torch.optim.lr_scheduler.CosineAnnealingLR": {"interval": "epoch"},
+    "torch.optim.lr_scheduler.LinearLR": {"interval": "epoch"},
+    "torch.optim.lr_scheduler.MultiStepLR": {"interval": "epoch"},
 }
 
 # Values that have been renamed, by class and key.
@@ -105,7 +109,7 @@ class Checkpoint:
             )
         # Absolute, so that it stays the same file if a run changes the working directory.
         self.path = named.absolute()
-        content["config"] = _updated(content["config"])
+        content["config"] = updated(content["config"])
         self.content: dict[str, Any] = content
         self._check_finite()
 
@@ -123,6 +127,11 @@ class Checkpoint:
     def step(self) -> int:
         """The number of optimizer steps before it was saved."""
         return self.content.get("global_step", 0)
+
+    @property
+    def elbo(self) -> float | None:
+        """`val/elbo` of the last validation before it was saved, in nats; None if there is none."""
+        return self.content.get("val_elbo")
 
     def model(self) -> Model:
         """Build the model, in evaluation mode on the CPU.
@@ -279,19 +288,19 @@ def load(path: str | Path) -> Model:
     return Checkpoint(path).model()
 
 
-def _updated(node: Any) -> Any:
-    """A node of an older checkpoint with current names and the arguments added since."""
+def updated(node: Any) -> Any:
+    """A node of an older checkpoint's configuration with current names and the keys added since."""
     if isinstance(node, list):
-        return [_updated(item) for item in node]
+        return [updated(item) for item in node]
     if not isinstance(node, dict):
         return node
-    updated = {key: _updated(value) for key, value in node.items()}
-    target = str(updated.get("_target_"))
+    result = {key: updated(value) for key, value in node.items()}
+    target = str(result.get("_target_"))
     if target in MOVED:
-        updated["_target_"] = target = MOVED[target]
+        result["_target_"] = target = MOVED[target]
     for key, names in _RENAMED.get(target, {}).items():
-        updated[key] = names.get(str(updated.get(key)), updated.get(key))
-    return {**_ADDED.get(target, {}), **updated}
+        result[key] = names.get(str(result.get(key)), result.get(key))
+    return {**_ADDED.get(target, {}), **result}
 
 
 def _has(node: Any, key: str) -> bool:

@@ -19,8 +19,8 @@ def train(run: "Run") -> float | None:
     """Train, test and report; with `evaluate=true`, also evaluate the best checkpoint.
 
     Returns:
-        The best value of the monitored metric, by default `val/elbo` in nats: a sweeper optimises
-        it. None without validation.
+        `val/elbo` of the checkpoint that is kept, in nats, whatever the objective and whatever the
+        checkpoint callback monitors: a sweeper optimises it. None without validation.
     """
     from vae_lightning.training import run as training
 
@@ -30,7 +30,7 @@ def train(run: "Run") -> float | None:
 
         num_test = run.datamodule.num_images["test"]
         evaluate_checkpoint(outcome.checkpoint, run.config, run.trainer.num_devices, num_test)
-    return outcome.best_score
+    return outcome.elbo
 
 
 def main() -> None:

@@ -657,8 +657,10 @@ def test_tensorboard_has_the_terms_of_every_stage(board: Board) -> None:
     tags = set(board.events.Tags()["scalars"])
     for name in TERMS:
         assert {f"train/{name}", f"train/{name}_step", f"val/{name}", f"test/{name}"} <= tags
-        assert len(board.events.Scalars(f"train/{name}")) == EPOCHS
-        assert len(board.events.Scalars(f"val/{name}")) == EPOCHS
+        # At the steps of the pictures.
+        assert steps(board.events.Scalars(f"train/{name}")) == [3, 6]
+        assert steps(board.events.Scalars(f"val/{name}")) == [3, 6]
+        assert steps(board.events.Scalars(f"test/{name}")) == [STEPS]
         # Every second step, and the end of each epoch of three.
         assert steps(board.events.Scalars(f"train/{name}_step")) == [2, 3, 4, 6]
 

@@ -231,3 +231,15 @@ def test_model_refuses_sizes_that_make_no_model(arguments: dict[str, Any], messa
 def test_decoder_refuses_a_layer_without_units() -> None:
     with pytest.raises(ValueError, match=r"hidden=\[3, 0\] is out of range"):
         MLPDecoder(2, hidden=[3, 0], activation="relu", batch_norm=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_terms_of_a_trace_are_in_single_precision_at_least(dtype: torch.dtype) -> None:
+    trace = tiny_vae().to(dtype)(torch.rand(5, 1, 4, 4, dtype=dtype), 3)
+    (latent,) = trace.latents
+    terms = (
+        trace.log_likelihood, trace.distortion, trace.rate, trace.log_weight, trace.elbo,
+        latent.log_q, latent.log_p,
+    )  # fmt: skip
+    assert {term.dtype for term in terms} == {torch.promote_types(dtype, torch.float32)}
+    assert trace.likelihood.log_prob(trace.x).dtype == dtype

@@ -97,7 +97,6 @@ def test_averaged_weights_are_saved_and_can_be_resumed(
 ) -> None:
     process = call_train(
         "data=digits", "callbacks=[minimal,averaged_weights]", "logger=none",
-        "callbacks.averaged_weights.decay=0.99999",
         "trainer.max_epochs=2", "model.likelihood.start_at_mean=true", "optimizer.lr=0.01",
     )  # fmt: skip
     assert process.status == 0, process.err
@@ -105,13 +104,12 @@ def test_averaged_weights_are_saved_and_can_be_resumed(
     content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     kept, current = content["state_dict"], content["current_model_state"]
     name = "model.encoder.layers.0.weight"
-    # The average has hardly left the first step, the weights themselves are far from it.
-    assert (kept[name] - current[name]).abs().max() > 0.02
+    # The average lags behind the weights.
+    assert (kept[name] - current[name]).abs().max() > 0.01
     best = load(folder / "checkpoints" / "last.ckpt").state_dict()
     assert torch.equal(best[name.removeprefix("model.")], kept[name])
     resumed = call_train(
         "data=digits", "callbacks=[minimal,averaged_weights]", "logger=none",
-        "callbacks.averaged_weights.decay=0.99999",
         "trainer.max_epochs=3", "model.likelihood.start_at_mean=true", "optimizer.lr=0.01",
         f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'}",
     )  # fmt: skip

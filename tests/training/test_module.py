@@ -22,6 +22,7 @@ from vae_lightning.objectives import ELBO
 from vae_lightning.objectives.importance_weighted import ImportanceWeighted
 from vae_lightning.objectives.objective import TERMS
 from vae_lightning.objectives.schedules import Constant, Jump, Linear
+from vae_lightning.training import terms
 from vae_lightning.training.module import VAEModule
 
 pytestmark = pytest.mark.filterwarnings(
@@ -334,6 +335,21 @@ def test_noise_of_training_is_new_at_each_step_and_epoch(tmp_path: Path) -> None
             assert not torch.isclose(one, other).any()
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_each_process_draws_noise_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: bool
+) -> None:
+    noise = []
+    for rank in (0, 1):
+        monkeypatch.setattr(VAEModule, "global_rank", rank)
+        module = watched_module(lr=0.0)
+        tiny_trainer(tmp_path, max_epochs=1).fit(module, batches(8), batches(8))
+        (seen,) = seen_by(module, training)
+        noise.append(seen.z - seen.posterior_mean)
+    # The same weights and images, so it is by the noise alone that the samples differ.
+    assert not torch.isclose(noise[0], noise[1]).any()
+
+
 # -- evaluation -----------------------------------------------------------------------------------
 
 
@@ -342,7 +358,7 @@ def validate(
 ) -> dict[str, float]:
     trainer = tiny_trainer(folder)
     (metrics,) = getattr(trainer, stage)(module, datamodule=tiny_data(**options), verbose=False)
-    return metrics
+    return {tag: value for tag, value in metrics.items() if "/" in tag}
 
 
 def test_validation_means_are_over_all_images_with_sampled_latents(tmp_path: Path) -> None:
@@ -455,6 +471,79 @@ def test_validation_depends_on_the_size_of_its_batches_by_noise_alone(tmp_path: 
     assert parts["val/rate"] == pytest.approx(whole["val/rate"], rel=CLOSE)
     # One sample of one image is off by about 0.2 nats, and 8,000 of them are averaged.
     assert parts["val/elbo"] == pytest.approx(whole["val/elbo"], abs=0.02)
+
+
+# -- accumulated gradients ------------------------------------------------------------------------
+
+
+def test_accumulated_batches_are_read_and_logged_once_per_interval_of_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counted(unread: Any) -> Any:
+        read.append(len(unread))
+        return terms.read(unread)
+
+    monkeypatch.setattr("vae_lightning.training.module.read", counted)
+    recorder = Recorder()
+    module = watched_module()
+    trainer = tiny_trainer(
+        tmp_path, logger=recorder, log_every_n_steps=2, accumulate_grad_batches=3
+    )
+    trainer.fit(module, batches(*[4] * 14))
+    # Steps 2 and 4 take six batches each, and the last step what is left.
+    assert trainer.global_step == 5
+    assert read == [6, 6, 2]
+    seen = seen_by(module, training=True)
+    for name in TERMS:
+        assert recorder.values(f"train/{name}_step") == [
+            (step, image_means(part)[name])
+            for step, part in [(2, seen[:6]), (4, seen[6:12]), (5, seen[12:])]
+        ]
+        assert recorder.values(f"train/{name}") == [(5, image_means(seen)[name])]
+
+
+def test_an_objective_is_told_the_step_of_the_optimiser(tmp_path: Path) -> None:
+    steps: list[int] = []
+
+    class Watching(ELBO):
+        def forward(self, trace: Trace, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            steps.append(step)
+            return super().forward(trace, step)
+
+    module = tiny_module()
+    module.objective = Watching(1, 1.0, Constant(), 0.0)
+    tiny_trainer(tmp_path, accumulate_grad_batches=2).fit(module, batches(4, 4, 4, 4, 4))
+    assert steps == [0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("interval", [1, 50])
+def test_divergence_names_the_step_of_the_optimiser(tmp_path: Path, interval: int) -> None:
+    trainer = tiny_trainer(tmp_path, log_every_n_steps=interval, accumulate_grad_batches=3)
+    with pytest.raises(DivergedError, match=r"stopped being finite at step 2$"):
+        trainer.fit(tiny_module(), with_nan(4))
+
+
+# -- half precision -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_terms_are_reduced_in_single_precision_at_least(tmp_path: Path, precision: Any) -> None:
+    recorder = Recorder()
+    trainer = tiny_trainer(tmp_path, logger=recorder, precision=precision, log_every_n_steps=1)
+    trainer.fit(tiny_module(tiny_vae(image_shape=(1, 28, 28))), large_batches(), large_batches())
+    for tag in ("val/{}", "train/{}", "train/{}_step"):
+        points = {name: recorder.values(tag.format(name)) for name in TERMS}
+        for (_, elbo), (_, rate), (_, distortion), (_, loss) in zip(*points.values(), strict=True):
+            # In bfloat16, numbers of this size are 2 or 4 apart.
+            assert elbo == pytest.approx(-rate - distortion, rel=1e-6)
+            assert loss == pytest.approx(-elbo, rel=1e-6)
+            assert 400 < loss < 800
+
+
+def large_batches() -> Batches:
+    return Batches(*(torch.rand(7, 1, 28, 28) for _ in range(2)))
 
 
 # -- divergence -----------------------------------------------------------------------------------

@@ -99,9 +99,11 @@ class InterruptAt(Callback):
     def __init__(self, step: int, times: int = 1) -> None:
         self.step = step
         self.times = times
+        self.pressed = False
 
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.global_step == self.step:
+        if trainer.global_step == self.step and not self.pressed:
+            self.pressed = True  # batches that are accumulated have one step
             for _ in range(self.times):
                 # In this thread: one sent to the process may wait in another, and two become one.
                 signal.raise_signal(signal.SIGINT)
@@ -317,6 +319,111 @@ def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
     assert metrics["seed"] == (7 if sweep else 42)
     lines = [line for line in resumed.stdout.splitlines() if line.startswith("epoch ")]
     assert lines[0].startswith(f"epoch {int(said) // BATCHES + 1}/")
+
+
+# -- with another optimiser or schedule -----------------------------------------------------------
+
+ADAGRAD = (
+    "optimizer._target_=torch.optim.Adagrad", "~optimizer.betas", "~optimizer.fused",
+    "~optimizer.weight_decay", "~optimizer.eps",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (["optimizer=sgd"], [], "the checkpoint holds the state of SGD, not of Adam"),
+        ([], ["optimizer=sgd"], "the checkpoint holds the state of Adam, not of SGD"),
+        # The same names of state with another meaning.
+        (["optimizer=adam_normgrad"], [], "holds the state of AdamNormGrad, not of Adam"),
+        ([], ADAGRAD, "holds the state of Adam, not of Adagrad"),
+        ([], ["+optimizer.amsgrad=true"], "the state in the checkpoint does not fit its options"),
+    ],
+    ids=["sgd to adam", "adam to sgd", "normgrad to adam", "adam to adagrad", "adam to amsgrad"],
+)
+def test_another_optimiser_starts_anew_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    before: list[str], after: list[str], reason: str,
+) -> None:  # fmt: skip
+    fit(tmp_path / "first", "trainer.max_epochs=1", *before)
+    capsys.readouterr()
+    run = fit(tmp_path / "second", "trainer.max_epochs=2", *after, resumed=tmp_path / "first")
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if line.startswith("the optimiser starts anew: ")]
+    assert reason in line
+    assert run.trainer.global_step == 2 * BATCHES
+    state = torch.load(checkpoint_of(tmp_path / "second"), weights_only=True)["optimizer_states"][0]
+    (steps,) = {float(entry.get("step", BATCHES)) for entry in state["state"].values()}
+    assert steps == BATCHES
+
+
+def test_an_optimiser_without_a_state_has_none_to_lose(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(tmp_path / "first", "trainer.max_epochs=1", "optimizer=sgd", "optimizer.momentum=0.0")
+    fit(tmp_path / "second", "trainer.max_epochs=2", "optimizer=sgd", resumed=tmp_path / "first")
+    assert "anew" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_schedule_by_steps_goes_on_where_the_steps_are(tmp_path: Path, epochs: int) -> None:
+    by_step = ["scheduler.interval=step", f"scheduler.T_max={4 * BATCHES}"]
+    fit(tmp_path / "whole", *by_step)
+    fit(tmp_path / "first", *by_step, callbacks=[StopAfterEpoch(epochs)])
+    fit(tmp_path / "second", *by_step, resumed=tmp_path / "first")
+    assert_same_end(tmp_path / "second", tmp_path / "whole")
+
+
+class StepRates(Callback):
+    """Notes the learning rate of each step."""
+
+    def __init__(self) -> None:
+        self.noted: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self.noted.append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize("stop", [StopAfterEpoch(2), InterruptAt(2 * BATCHES + 4)])
+def test_a_schedule_that_counts_something_else_goes_on_where_the_run_is(
+    tmp_path: Path, stop: Callback
+) -> None:
+    by_step = ["scheduler.interval=step", f"scheduler.T_max={4 * BATCHES}"]
+    first = fit(tmp_path / "first", callbacks=[stop])
+    steps = first.trainer.global_step
+    rates = StepRates()
+    fit(tmp_path / "second", *by_step, callbacks=[rates], resumed=tmp_path / "first")
+    expected = [math.cos(math.pi * step / (4 * BATCHES)) for step in range(steps, 4 * BATCHES)]
+    assert rates.noted == pytest.approx([0.005 * (1 + cosine) for cosine in expected], abs=1e-9)
+    # And back: two epochs of four are done.
+    rates = StepRates()
+    fit(tmp_path / "first again", *by_step, callbacks=[stop])
+    fit(tmp_path / "third", callbacks=[rates], resumed=tmp_path / "first again")
+    assert rates.noted[0] == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize("step", [0, 4, BATCHES + 5])
+def test_ctrl_c_finishes_a_step_of_accumulated_batches(tmp_path: Path, step: int) -> None:
+    accumulated = "+trainer.accumulate_grad_batches=3"
+    fit(tmp_path / "whole", accumulated)
+    first = fit(tmp_path / "first", accumulated, callbacks=[InterruptAt(step)])
+    assert first.trainer.interrupted
+    fit(tmp_path / "second", accumulated, resumed=tmp_path / "first")
+    assert_same_end(tmp_path / "second", tmp_path / "whole")
+
+
+def test_averaged_weights_go_on_in_a_resumed_run(tmp_path: Path) -> None:
+    averaged = "callbacks=[minimal,averaged_weights]"
+    fit(tmp_path / "whole", averaged)
+    fit(tmp_path / "first", averaged, callbacks=[InterruptAt(BATCHES + 5)])
+    fit(tmp_path / "second", averaged, resumed=tmp_path / "first")
+    assert_same_end(tmp_path / "second", tmp_path / "whole")
+    ends = [
+        torch.load(checkpoint_of(tmp_path / name), weights_only=True)
+        for name in ("second", "whole")
+    ]
+    for key in ("current_model_state", "averaging_state"):
+        assert_identical(ends[0][key], ends[1][key], key)
 
 
 # -- the best checkpoint --------------------------------------------------------------------------

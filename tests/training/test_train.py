@@ -1,6 +1,8 @@
 import math
 import re
 from collections.abc import Callable
+from copy import deepcopy
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ from lightning import Callback
 
 from conftest import DIGITS, MINIMAL, FinishedRun, Outcome, RunCommand, read_metrics
 from vae_lightning import load
+from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.config import compose, to_container
 from vae_lightning.data.resizing import resize
 from vae_lightning.data.sources import Digits
 from vae_lightning.errors import ConfigError
-from vae_lightning.training.build import build
+from vae_lightning.train import train
+from vae_lightning.training.build import Run, build
 
 CallTrain = Callable[..., Outcome]
 TIMES = {"seconds", "images_per_second", "checkpoint"}
@@ -94,11 +98,79 @@ def test_test_metrics_are_those_of_the_best_checkpoint_on_every_test_image(
     assert_measured_on_every_test_image(finished_run.metrics, checkpoint)
 
 
+class Spoil(Callback):
+    """Worsens the weights before the last epoch, by a factor that leaves them finite."""
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 2:
+            with torch.no_grad():
+                for weight in pl_module.model.parameters():
+                    weight.mul_(4)
+
+
+def spoilt_run(folder: Path, *overrides: str) -> Run:
+    settings = [*DIGITS, *MINIMAL, "trainer.max_epochs=3", *overrides]
+    run = build(to_container(compose("train", [*settings, f"paths.run_dir={folder}"])))
+    run.trainer.callbacks[:0] = [Spoil()]  # type: ignore[attr-defined]
+    return run
+
+
+def test_the_best_weights_are_tested_and_not_the_last(tmp_path: Path) -> None:
+    run = spoilt_run(tmp_path)
+    score = train(run)
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    assert Checkpoint(best).epoch == 1
+    metrics = read_metrics(tmp_path)
+    assert_measured_on_every_test_image(metrics, best)
+    # A sweep is told what the weights that are kept reach, and not those of the last epoch.
+    assert run.trainer.checkpoint_callback.best_model_score == score  # type: ignore[union-attr]
+    assert score > metrics["val/elbo"] + 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "epoch"),
+    [
+        (["callbacks.checkpoint.monitor=null"], 2),
+        (["callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=min"], 1),
+        (["callbacks.checkpoint.monitor=train/loss", "callbacks.checkpoint.mode=min"], 1),
+    ],
+)
+def test_a_sweep_is_told_the_elbo_of_validation_whatever_is_monitored(
+    tmp_path: Path, overrides: list[str], epoch: int
+) -> None:
+    class Note(Callback):
+        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+            elbos.append(float(trainer.callback_metrics["val/elbo"]))
+
+    elbos: list[float] = []
+    run = spoilt_run(tmp_path, "test=false", *overrides)
+    run.trainer.callbacks[:0] = [Note()]  # type: ignore[attr-defined]
+    score = train(run)
+    assert Checkpoint(tmp_path / "checkpoints" / "best.ckpt").epoch == epoch
+    assert score == elbos[epoch] != elbos[3 - epoch]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["callbacks.checkpoint=null"], True),
+        (["+trainer.limit_val_batches=0", "callbacks.checkpoint.monitor=null"], False),
+    ],
+)
+def test_a_sweep_is_told_nothing_only_without_validation(
+    tmp_path: Path, overrides: list[str], told: bool
+) -> None:
+    run = spoilt_run(tmp_path, "test=false", *overrides)
+    score = train(run)
+    assert score == (read_metrics(tmp_path)["val/elbo"] if told else None)
+
+
 def test_a_run_leaves_checkpoints_its_configuration_curves_and_pictures(
     finished_run: FinishedRun,
 ) -> None:
     from PIL import Image
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     folder = finished_run.folder
     for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", ".hydra/config.yaml"):
@@ -106,13 +178,29 @@ def test_a_run_leaves_checkpoints_its_configuration_curves_and_pictures(
 
     scalars: dict[str, list[Any]] = {}
     shown: set[str] = set()
+    images: dict[str, list[Any]] = {}
+    summarised: set[str] = set()
     for path in (folder / "tensorboard").glob("events.out.tfevents.*"):
         events = EventAccumulator(str(path)).Reload()
         shown |= set(events.Tags()["images"])
+        for tag in events.Tags()["images"]:
+            images.setdefault(tag, []).extend(events.Images(tag))
+        if "_hparams_/experiment" in events.summary_metadata:
+            content = events.summary_metadata["_hparams_/experiment"].plugin_data.content
+            experiment = HParamsPluginData.FromString(content).experiment
+            summarised |= {info.name.tag for info in experiment.metric_infos}
         for tag in events.Tags()["scalars"]:
             scalars.setdefault(tag, []).extend(events.Scalars(tag))
-    assert len(scalars["val/elbo"]) >= 2
+    # One point for each epoch, where its pictures are, and one for the test; none is repeated.
+    for name in ("elbo", "rate", "distortion", "loss"):
+        for stage, steps in (("train", [11, 22]), ("val", [11, 22]), ("test", [22])):
+            assert [point.step for point in scalars[f"{stage}/{name}"]] == steps
     assert finished_run.metrics["val/elbo"] == pytest.approx(scalars["val/elbo"][-1].value)
+    assert {image.step for tag in images for image in images[tag]} == {11, 22}
+    assert [image.step for image in images["reconstructions"]] == [11, 22]
+    # HPARAMS shows the scalars that are there.
+    assert summarised >= {"val/elbo", "test/elbo"}
+    assert summarised <= scalars.keys()
     assert {"train/elbo", "train/elbo_step", "test/elbo"} <= scalars.keys()
 
     pictures = sorted((folder / "pictures").rglob("*.png"))
@@ -186,6 +274,35 @@ def test_callbacks_that_replace_the_default_ones_are_refused_in_one_line(
 def test_early_stopping_without_checkpoints_can_be_chosen_on_purpose(tmp_path: Path) -> None:
     chosen = ["callbacks=[minimal,early_stopping]", "callbacks.checkpoint=null", "logger=none"]
     build(to_container(compose("train", [*DIGITS, *chosen, f"paths.run_dir={tmp_path}"])))
+
+
+@pytest.mark.parametrize("command", ["train", "benchmark"])
+def test_building_a_run_leaves_its_configuration_as_it_was(command: str) -> None:
+    prepare = import_module(f"vae_lightning.{command}").prepare
+    # A section without a target, and a callback and a logger that are left out.
+    options = ["experiment=beta_vae", "logger=both", "logger.csv=null"]
+    data = ["data=mnist"] if command == "benchmark" else ["data=digits"]
+    options += [
+        *data,
+        "callbacks=minimal",
+        "callbacks.progress_bar=null",
+        "+callbacks.early_stopping.patience=3",
+    ]
+    config = to_container(compose(command, [*options, "trainer=cpu", "paths.run_dir=unused"]))
+    before = deepcopy(config)
+    prepare(config)
+    assert config == before
+
+
+@pytest.mark.parametrize("command", ["evaluate", "generate", "detect", "export"])
+def test_preparing_a_command_leaves_its_configuration_as_it_was(
+    command: str, finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    options = [f"ckpt_path={finished_run.folder}", f"paths.run_dir={tmp_path / 'new'}"]
+    config = to_container(compose(command, options))
+    before = deepcopy(config)
+    import_module(f"vae_lightning.{command}").prepare(config)
+    assert config == before
 
 
 def test_seed_zero_makes_weights_of_its_own(tmp_path: Path) -> None:
@@ -318,6 +435,9 @@ def test_a_model_is_tested_in_the_precision_that_it_was_trained_in(
     assert (outcome.status, outcome.err) == (0, "")
     metrics = read_metrics(only_run(tmp_path))
     assert metrics["precision"] == precision
+    for stage in ("train", "val", "test"):
+        sum_of_parts = -metrics[f"{stage}/rate"] - metrics[f"{stage}/distortion"]
+        assert metrics[f"{stage}/elbo"] == pytest.approx(sum_of_parts, rel=1e-6)
     assert metrics["test/active_units"] > 0
 
 

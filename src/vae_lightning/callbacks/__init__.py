@@ -1,5 +1,6 @@
-"""Callbacks: checkpoints, pictures, TensorBoard, the terminal, and Ctrl-C."""
+"""Callbacks: checkpoints, averaged weights, pictures, TensorBoard, the terminal, and Ctrl-C."""
 
+from vae_lightning.callbacks.averaged_weights import AveragedWeights
 from vae_lightning.callbacks.checkpoint import BestCheckpoint
 from vae_lightning.callbacks.interrupt import SaveOnInterrupt
 from vae_lightning.callbacks.pictures import Pictures
@@ -7,6 +8,7 @@ from vae_lightning.callbacks.tensorboard import TensorBoardPages
 from vae_lightning.callbacks.terminal import ModelSummary, ProgressBar
 
 __all__ = [
+    "AveragedWeights",
     "BestCheckpoint",
     "ModelSummary",
     "Pictures",

@@ -8,6 +8,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from vae_lightning.cli.resume import resume_command
+from vae_lightning.utils.steps import completes_step
 
 
 class SaveOnInterrupt(Callback):
@@ -33,9 +34,16 @@ class SaveOnInterrupt(Callback):
         except ValueError:  # only the main thread receives signals
             self._previous_handler = None
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         # After the last step of an epoch the epoch is finished first, and the next step stops.
-        if self._stop_requested and not trainer.is_last_batch:
+        # Gradients that are accumulated are not saved: their step is finished first as well.
+        if (
+            self._stop_requested
+            and not trainer.is_last_batch
+            and completes_step(trainer, batch_idx)
+        ):
             self._stopped_after_step = True
             raise KeyboardInterrupt
 

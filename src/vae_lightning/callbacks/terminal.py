@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from vae_lightning.utils.steps import is_log_point
+
 
 class ModelSummary(Callback):
     """Prints the parts of the model and their numbers of parameters before training."""
@@ -77,7 +79,7 @@ class ProgressBar(LightningProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._progress is None or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if self._progress is None or not is_log_point(trainer, batch_idx):
             return
         elbo = pl_module.recent_means.get("elbo", float("nan"))
         self._progress.update(self._task, completed=batch_idx + 1, elbo=f"elbo {elbo:.2f}")

@@ -28,9 +28,6 @@ def check_parts(config: dict[str, Any]) -> None:
             f"model.image_shape={model['image_shape']} does not fit the data: "
             f"data.channels={data['channels']} and data.size={data['size']} make it {served}"
         )
-    interval = config["trainer"].get("log_every_n_steps")
-    if isinstance(interval, int) and interval < 1:
-        raise ConfigError(f"trainer.log_every_n_steps={interval} is out of range: at least 1")
     known = [f"{stage}/{name}" for stage in ("val", "train") for name in TERMS]
     for name, node in config["callbacks"].items():
         monitor = node.get("monitor")
@@ -38,14 +35,6 @@ def check_parts(config: dict[str, Any]) -> None:
             raise ConfigError(
                 f"callbacks.{name}.monitor={monitor} is not logged: {nearest(str(monitor), known)}"
             )
-    if data["val_size"] == 0 and data["validation"] == "split":
-        for name, node in config["callbacks"].items():
-            if str(node.get("monitor")).startswith("val/"):
-                raise ConfigError(
-                    f"callbacks.{name}.monitor={node['monitor']} needs validation images, and "
-                    f"data.val_size=0 leaves none: set callbacks.{name}.monitor=null to keep the "
-                    "last epoch"
-                )
 
 
 def check_together(model: Model, objective: Objective) -> None:

@@ -8,9 +8,9 @@ from torch.distributions import Distribution, Normal
 
 from vae_lightning.distributions.flows import FlowDistribution
 from vae_lightning.distributions.kl import independent_dimensions
-from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.metrics.latents import inferred
 from vae_lightning.models import Model
+from vae_lightning.utils.precision import at_least_float32
 from vae_lightning.utils.random_state import fixed_noise
 
 # Samples scored at a time, few enough that log-densities stay in the CPU's cache.

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from vae_lightning.distributions.codes import CodePointMass
 from vae_lightning.distributions.kl import rate_per_dimension
-from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.models import Latent, Model
 from vae_lightning.utils.blocks import images_at_once
 from vae_lightning.utils.pixels import to_float
+from vae_lightning.utils.precision import at_least_float32
 
 # One number, or one for each layer or latent dimension.
 Score = float | list[float]

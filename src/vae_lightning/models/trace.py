@@ -1,7 +1,7 @@
 """The result of one pass of a batch through a model, which objectives and metrics read.
 
 Shapes: K posterior samples, B images. Every quantity is in nats per image, is not averaged, and is
-computed when it is first read.
+computed when it is first read. It is in float32 at least, whatever the precision of the model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lightning.distributions.kl import closed_form, rate_per_dimension
-from vae_lightning.distributions.likelihoods.numerics import at_least_float32
+from vae_lightning.utils.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Latent:
     @cached_property
     def log_q(self) -> Tensor:
         """Log-density of the samples under the posterior, (K, B)."""
-        known = self.drawn_log_q
-        return at_least_float32(self.posterior.log_prob(self.z) if known is None else known)
+        log_q = self.posterior.log_prob(self.z) if self.drawn_log_q is None else self.drawn_log_q
+        return at_least_float32(log_q)
 
     @cached_property
     def log_p(self) -> Tensor:
@@ -87,7 +87,7 @@ class Trace:
     @cached_property
     def log_likelihood(self) -> Tensor:
         """Log p(x|z), (K, B)."""
-        return self.likelihood.log_prob(self.x)
+        return at_least_float32(self.likelihood.log_prob(self.x))
 
     @cached_property
     def distortion(self) -> Tensor:

@@ -5,8 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.distributions.point_mass import PointMass
+from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.trace_checks import (
@@ -15,6 +15,7 @@ from vae_lightning.objectives.trace_checks import (
     require_vectors,
 )
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.precision import at_least_float32
 
 
 class Autoencoder(Objective):
@@ -28,12 +29,13 @@ class Autoencoder(Objective):
     :math:`\mathbb{E} \|J^\top v\|^2 = \|J\|_F^2` (Hutchinson's estimator). Without gradients, as in
     validation, the loss does not include this penalty.
 
-    To penalise the weights of the decoder instead, set `decoder_penalty: none` and the
-    `weight_decay` of the optimiser, which applies to the encoder as well.
+    With `decoder_penalty: weights`, the penalty is :math:`\lambda_d \|\theta\|^2` instead (RAE-L2),
+    with the weights :math:`\theta` of the decoder and of the likelihood's layer, biases aside. The
+    `weight_decay` of an optimiser would apply to the encoder as well.
 
     Args:
         latent_weight: lambda_z; with 1, the penalty is that of a standard normal prior.
-        decoder_penalty: `gradient` as above, or `none`.
+        decoder_penalty: `gradient` or `weights`, as above, or `none`.
         decoder_weight: lambda_d.
 
     Raises:
@@ -63,7 +65,7 @@ class Autoencoder(Objective):
     def __init__(
         self,
         latent_weight: float,
-        decoder_penalty: Literal["gradient", "none"],
+        decoder_penalty: Literal["gradient", "weights", "none"],
         decoder_weight: float,
     ) -> None:
         super().__init__(num_samples=1)
@@ -83,11 +85,23 @@ class Autoencoder(Objective):
             )
         require_fixed_prior(latent, "an autoencoder does not train")
         loss = trace.distortion.mean()
-        loss = loss + self.latent_weight / 2 * at_least_float32(latent.z).square().sum(-1).mean()
-        if self.decoder_penalty == "none" or not latent.z.requires_grad:
+        squared_codes = at_least_float32(latent.z).square().sum(-1)
+        loss = loss + self.latent_weight / 2 * squared_codes.mean()
+        if self.decoder_penalty != "gradient" or not latent.z.requires_grad:
             return loss, {}
-        penalty = squared_jacobian(trace.likelihood.mean, latent.z).mean()
+        penalty = at_least_float32(squared_jacobian(trace.likelihood.mean, latent.z)).mean()
         return loss + self.decoder_weight * penalty, {"decoder_gradient": penalty.detach()}
+
+    def weight_penalty(self, model: Model) -> Tensor | None:
+        if self.decoder_penalty != "weights":
+            return None
+        squares = [
+            at_least_float32(weights).square().sum()
+            for part in (model.decoder, model.likelihood)
+            for weights in part.parameters()
+            if weights.ndim > 1  # no bias, and no scale of a likelihood
+        ]
+        return self.decoder_weight * torch.stack(squares).sum()
 
 
 def squared_jacobian(images: Tensor, z: Tensor) -> Tensor:

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from vae_lightning.distributions.kl import rate_per_dimension
-from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.schedules import Schedule
 from vae_lightning.objectives.trace_checks import require_density
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.precision import at_least_float32
 
 
 class ELBO(Objective):
@@ -78,4 +78,5 @@ class ELBO(Objective):
         parts = rate_per_dimension(latent.posterior, latent.prior)
         if parts is None:
             return latent.rate.mean().clamp_min(self.free_bits)
-        return at_least_float32(parts).flatten(0, -2).mean(0).clamp_min(self.free_bits).sum()
+        parts = at_least_float32(parts)
+        return parts.flatten(0, -2).mean(0).clamp_min(self.free_bits).sum()

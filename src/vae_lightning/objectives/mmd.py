@@ -7,7 +7,6 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from vae_lightning.distributions.categorical import CategoricalVariables
-from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.objectives.objective import Objective
@@ -18,6 +17,7 @@ from vae_lightning.objectives.trace_checks import (
     require_vectors,
 )
 from vae_lightning.utils.checks import at_least, positive
+from vae_lightning.utils.precision import at_least_float32
 
 Kernel = Literal["inverse_multiquadratic", "rbf"]
 

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
 from vae_lightning.distributions.flows import FlowDistribution
-from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.trace_checks import (
@@ -16,6 +15,7 @@ from vae_lightning.objectives.trace_checks import (
     require_vectors,
 )
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.precision import at_least_float32
 
 
 class MomentMatching(Objective):
@@ -111,4 +111,5 @@ def covariance_over_images(vectors: Tensor) -> Tensor:
     Shape:
         vectors (B, D); returns (D, D).
     """
+    vectors = at_least_float32(vectors)
     return torch.cov(vectors.T, correction=0).reshape(vectors.shape[1], vectors.shape[1])

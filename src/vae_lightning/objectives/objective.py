@@ -7,9 +7,13 @@ from torch import Tensor, nn
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Trace
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.precision import at_least_float32
 
 # The quantities that are logged for every model and objective, in nats per image.
 TERMS = ("elbo", "rate", "distortion", "loss")
+
+# What checkpoints, learning rates and sweeps look at by default.
+SCORE = "val/elbo"
 
 
 class Objective(nn.Module, ABC):
@@ -34,6 +38,14 @@ class Objective(nn.Module, ABC):
             ValueError: it is not; the message names options that fit.
         """
 
+    def weight_penalty(self, model: Model) -> Tensor | None:
+        """A penalty on the weights of the model, which is added to the loss; None if there is none.
+
+        Shape:
+            returns a scalar.
+        """
+        return None
+
     def samples_at(self, step: int) -> int:
         """Number of posterior samples in a training step; validation uses `num_samples`."""
         return self.num_samples
@@ -52,7 +64,7 @@ class Objective(nn.Module, ABC):
         """
         loss, parts = self.loss(trace, step)
         for name, values in trace.auxiliary.items():
-            parts[name] = values.mean()
+            parts[name] = at_least_float32(values).mean()
             loss = loss + parts[name]
         return loss, parts
 

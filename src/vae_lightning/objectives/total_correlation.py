@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.models.trace import Trace
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.objectives.trace_checks import (
@@ -16,6 +15,7 @@ from vae_lightning.objectives.trace_checks import (
 )
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.data_dependent import DataDependent, TrainingImages
+from vae_lightning.utils.precision import at_least_float32
 
 
 class TotalCorrelation(DataDependent, Objective):

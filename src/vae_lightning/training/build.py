@@ -8,12 +8,20 @@ from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 from lightning.pytorch.callbacks import ProgressBar
 
+from vae_lightning.callbacks import SaveOnInterrupt
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.config import CONF_DIR, check_keys, check_type, instantiate, nearest
 from vae_lightning.config.compatibility import check_accelerator, check_parts, check_together
+from vae_lightning.config.trainer_checks import (
+    check_built,
+    check_trainer,
+    check_validation,
+    lightning_refusals,
+)
 from vae_lightning.data import ImageDataModule
 from vae_lightning.errors import ConfigError, DivergedError
 from vae_lightning.training.module import VAEModule
+from vae_lightning.training.scheduling import interval, make_optimizer, make_scheduler
 from vae_lightning.training.step_overhead import reduce_overhead
 
 
@@ -73,12 +81,13 @@ class Run:
         gc.collect()
         gc.freeze()
         try:
-            self.trainer.fit(
-                self.module,
-                self.datamodule,
-                ckpt_path=self.resumed.path if self.resumed else None,
-                weights_only=True,
-            )
+            with lightning_refusals():
+                self.trainer.fit(
+                    self.module,
+                    self.datamodule,
+                    ckpt_path=self.resumed.path if self.resumed else None,
+                    weights_only=True,
+                )
         except DivergedError as error:
             raise DivergedError(f"{error}; {_last_good(self.trainer)}") from error
         finally:
@@ -95,24 +104,32 @@ def build(config: dict[str, Any]) -> Run:
         ConfigError: a key, type or value is wrong, or options do not fit together.
         CheckpointError: `ckpt_path` is not a checkpoint, or is of another model or a later epoch.
     """
-    _check_options(config)
+    config = _checked(config)
     datamodule = instantiate(config["data"], "data")
     check_parts(config)
+    check_trainer(config["trainer"])
     check_accelerator(config["trainer"])
+    if config["train"]:
+        check_validation(config)
+        if config["trainer"].get("max_epochs") == 0:
+            raise ConfigError("trainer.max_epochs=0 trains nothing: at least 1, or -1 without end")
     seed_everything(config["seed"], workers=True, verbose=False)
     module = VAEModule(
         model=instantiate(config["model"], "model"),
         objective=instantiate(config["objective"], "objective"),
-        optimizer=instantiate(config["optimizer"], "optimizer"),
-        scheduler=instantiate(config["scheduler"], "scheduler"),
+        optimizer=make_optimizer(config["optimizer"]),
+        scheduler=make_scheduler(config["scheduler"], config["trainer"].get("max_epochs")),
         seed=config["seed"],
         config=config,
+        interval=interval(config["scheduler"]),
     )
-    module.configure_optimizers()
+    optimizer, _ = module.optimizer_and_scheduler()
     check_together(module.model, module.objective)
     callbacks = [
         instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
     ]
+    # It ends a step that the others have to have seen.
+    callbacks.sort(key=lambda callback: isinstance(callback, SaveOnInterrupt))
     # Lightning adds its own progress bar and checkpoint callback unless it is switched off.
     switches = {"enable_progress_bar": ProgressBar, "enable_checkpointing": CheckpointCallback}
     switched_off = {
@@ -120,14 +137,12 @@ def build(config: dict[str, Any]) -> Run:
         for key, kind in switches.items()
         if not any(isinstance(callback, kind) for callback in callbacks)
     }
-    trainer = instantiate(
-        switched_off | config["trainer"],
-        "trainer",
-        callbacks=callbacks,
-        logger=[instantiate(node, f"logger.{name}") for name, node in config["logger"].items()],
-    )
-    if config["train"] and trainer.max_epochs == 0:
-        raise ConfigError("trainer.max_epochs=0 trains nothing: at least 1, or -1 without end")
+    loggers = [instantiate(node, f"logger.{name}") for name, node in config["logger"].items()]
+    with lightning_refusals():
+        trainer = instantiate(
+            switched_off | config["trainer"], "trainer", callbacks=callbacks, logger=loggers
+        )
+    check_built(trainer, optimizer)
     if config["evaluate"] and config["train"] and "enable_checkpointing" in switched_off:
         raise ConfigError("evaluate=true needs a checkpoint: choose callbacks that keep one")
     if config["evaluate"] and trainer.limit_test_batches == 0:
@@ -139,7 +154,12 @@ def build(config: dict[str, Any]) -> Run:
     return Run(config, module, datamodule, trainer, resumed)
 
 
-def _check_options(config: dict[str, Any]) -> None:
+def _checked(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, without the callbacks and loggers that were not chosen.
+
+    Raises:
+        ConfigError: a key or the type or value of an option is wrong.
+    """
     options = get_type_hints(TrainOptions)
     check_keys(config, (*options, *_GROUPS))
     for key, hint in options.items():
@@ -154,10 +174,6 @@ def _check_options(config: dict[str, Any]) -> None:
                 raise ConfigError(
                     f"{group}.{name}={node} should be a section, or null to do without"
                 )
-        # An experiment may set keys of a callback that was not chosen.
-        config[group] = {
-            name: node for name, node in config[group].items() if node and "_target_" in node
-        }
     fallbacks = [file.stem for file in (CONF_DIR / "data").glob("*.yaml")]
     if config["data_fallback"] not in (None, *fallbacks):
         raise ConfigError(
@@ -168,6 +184,12 @@ def _check_options(config: dict[str, Any]) -> None:
         raise ConfigError(f"nll_samples={config['nll_samples']} is out of range: at least 1")
     if not 0 <= config["seed"] < 2**32:
         raise ConfigError(f"seed={config['seed']} is out of range: it must be from 0 to 2**32 - 1")
+    # An experiment may set keys of a callback that was not chosen.
+    chosen = {
+        group: {name: node for name, node in config[group].items() if node and "_target_" in node}
+        for group in ("callbacks", "logger")
+    }
+    return {**config, **chosen}
 
 
 def _check_added_callbacks(config: dict[str, Any]) -> None:

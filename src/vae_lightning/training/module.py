@@ -1,35 +1,33 @@
 """The LightningModule: optimiser, training and evaluation steps, what is logged and saved."""
 
 import time
-import warnings
-from collections.abc import Callable, Iterable
-from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
+from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vae_lightning import __version__
 from vae_lightning.data.batches import Batch
-from vae_lightning.errors import DivergedError
-from vae_lightning.models import Model
+from vae_lightning.models import Model, Trace
 from vae_lightning.objectives import Objective
-from vae_lightning.objectives.objective import TERMS
+from vae_lightning.objectives.objective import SCORE, TERMS
+from vae_lightning.training.batch_checks import check_batches
+from vae_lightning.training.resuming import configure_resumed
+from vae_lightning.training.scheduling import (
+    Interval,
+    MakeOptimizer,
+    MakeScheduler,
+    check_length,
+    step_on_plateau,
+)
 from vae_lightning.training.step_overhead import LowOverheadModule
+from vae_lightning.training.terms import TermSums, TrainedBatch, read, term_means
 from vae_lightning.utils.data_dependent import DataDependent
 from vae_lightning.utils.random_state import fixed_noise, random_state, set_random_state
-
-
-class _Step(NamedTuple):
-    """A training step whose terms are still on the device."""
-
-    num_images: int
-    rate: Tensor
-    distortion: Tensor
-    loss: Tensor
+from vae_lightning.utils.steps import is_log_point
 
 
 class VAEModule(LowOverheadModule):
@@ -45,7 +43,8 @@ class VAEModule(LowOverheadModule):
         model: makes a `Trace` of a batch.
         objective: makes the loss of a `Trace`.
         optimizer: makes the optimiser of the parameters.
-        scheduler: makes the optimiser's schedule, stepped once per epoch.
+        scheduler: makes the optimiser's schedule; one that waits for a plateau is given `val/elbo`.
+        interval: when the schedule steps: at the end of each `epoch`, or after each `step`.
         seed: of the training noise; each process draws from a stream of its own.
         config: the resolved configuration, saved in checkpoints so that the run can be rebuilt.
 
@@ -60,32 +59,50 @@ class VAEModule(LowOverheadModule):
         self,
         model: Model,
         objective: Objective,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        scheduler: Callable[[Optimizer], LRScheduler],
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler,
         seed: int,
         config: dict[str, Any] | None = None,
+        interval: Interval = "epoch",
     ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.interval = interval
         self.seed = seed
         self.config = config or {}
         self.seconds = 0.0
         self.images_trained = 0
         self.recent_means: dict[str, float] = {}
         self._started = 0.0
-        self._unread_steps: list[_Step] = []
-        self._epoch_sums = dict.fromkeys(TERMS, 0.0)
-        self._epoch_images = 0
+        self._unread: list[TrainedBatch] = []
+        self._epoch = TermSums()
+        self._interval = TermSums()
         self._resumed_state: dict[str, Tensor] | None = None
 
     # -- optimiser --------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer, scheduler = self.optimizer_and_scheduler()
+        schedule = LRSchedulerConfigType(scheduler=scheduler, interval=self.interval, monitor=SCORE)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def optimizer_and_scheduler(self) -> tuple[Optimizer, LRScheduler]:
+        """A new optimiser of the model's parameters, and a new schedule of its learning rate."""
         optimizer = self.make_optimizer(self.model.parameters())
-        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+        return optimizer, self.make_scheduler(optimizer)
+
+    def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
+        # Lightning would step on a plateau after the checkpoint of the epoch is saved, and a
+        # resumed run would miss that step.
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+
+    def setup(self, stage: str) -> None:
+        if getattr(self.trainer, "datamodule", None) is not None:  # plain loaders have none
+            check_batches(self.trainer)
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -101,6 +118,7 @@ class VAEModule(LowOverheadModule):
                 if isinstance(part, DataDependent):
                     part.initialize_from(datamodule)
         self._resumed_state = None
+        check_length(self.trainer)
         self._started = time.perf_counter()
         self.images_trained = 0
 
@@ -114,16 +132,19 @@ class VAEModule(LowOverheadModule):
         images, labels = batch
         step = self.global_step
         trace = self.model(images, self.objective.samples_at(step), labels)
-        loss, _ = self.objective(trace, step)
-        self._unread_steps.append(
-            _Step(len(images), trace.rate.detach(), trace.distortion.detach(), loss.detach())
+        loss = self._loss(trace, step)
+        self._unread.append(
+            TrainedBatch(
+                step + 1, len(images), trace.rate.detach(), trace.distortion.detach(), loss.detach()
+            )
         )
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if self.global_step % interval == 0 or self.trainer.is_last_batch:
-            self.recent_means = self._read_steps()
+        if is_log_point(self.trainer, batch_idx):
+            self._read_steps()
+            self.recent_means = self._interval.means()
+            self._interval = TermSums()
             tags = {f"train/{name}_step": mean for name, mean in self.recent_means.items()}
             # `self.log` would have to be called at every step.
             for logger in self.loggers:
@@ -132,46 +153,44 @@ class VAEModule(LowOverheadModule):
     def on_train_epoch_end(self) -> None:
         means = self.epoch_means()
         self.log_dict({f"train/{name}": mean for name, mean in means.items()}, sync_dist=True)
-        self._epoch_sums = dict.fromkeys(TERMS, 0.0)
-        self._epoch_images = 0
+        self._epoch = TermSums()
+        self._log_step()
+        step_on_plateau(self.trainer)
 
     def on_train_end(self) -> None:
         self.seconds = time.perf_counter() - self._started
 
     def epoch_means(self) -> dict[str, float]:
         """The terms' means over the images of this epoch so far, in nats."""
-        self._read_steps()  # a run that ends within an epoch leaves some steps unread
-        return {name: total / self._epoch_images for name, total in self._epoch_sums.items()}
+        self._read_steps()  # a run that ends within an epoch leaves some batches unread
+        return self._epoch.means()
 
-    def _read_steps(self) -> dict[str, float]:
-        """Add the unread steps to the epoch's sums, and return the terms' means over them.
+    def _loss(self, trace: Trace, step: int) -> Tensor:
+        loss, _ = self.objective(trace, step)
+        penalty = self.objective.weight_penalty(self.model)
+        return loss if penalty is None else loss + penalty
+
+    def _log_step(self) -> None:
+        """Have loggers show the metrics of this epoch at the number of steps done.
+
+        Lightning would show them one step earlier than the pictures and the `_step` metrics.
+        """
+        place = {"step": float(self.global_step), "epoch": float(self.current_epoch)}
+        self.log_dict(place, sync_dist=True)
+
+    def _read_steps(self) -> None:
+        """Add the terms of the unread batches to those of the epoch and of the interval.
 
         Raises:
             DivergedError: a term is not finite.
         """
-        if not self._unread_steps:
-            return {}
-        terms = [_term_means(step.rate, step.distortion, step.loss) for step in self._unread_steps]
-        sizes = [step.num_images for step in self._unread_steps]
-        self._unread_steps.clear()
-        # CPU-GPU sync point: one per log interval (50 steps by default) instead of one per step.
-        rows = torch.stack(terms).tolist()
-        for steps_ago, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
-            broken = {name for name, value in zip(TERMS, row, strict=True) if not isfinite(value)}
-            if broken:
-                # elbo and loss follow from the other two.
-                parts = sorted(broken & {"rate", "distortion"}) or sorted(broken)
-                step = self.global_step - steps_ago
-                raise DivergedError(f"{' and '.join(parts)} stopped being finite at step {step}")
-        num_images = sum(sizes)
-        self._epoch_images += num_images
-        self.images_trained += num_images
-        means = {}
-        for name, column in zip(TERMS, zip(*rows, strict=True), strict=True):
-            total = sum(size * value for size, value in zip(sizes, column, strict=True))
-            self._epoch_sums[name] += total
-            means[name] = total / num_images
-        return means
+        if not self._unread:
+            return
+        unread, self._unread = self._unread, []
+        for batch, means in zip(unread, read(unread), strict=True):
+            self._epoch.add(batch.num_images, means)
+            self._interval.add(batch.num_images, means)
+            self.images_trained += batch.num_images
 
     # -- evaluation -------------------------------------------------------------------------------
 
@@ -186,11 +205,17 @@ class VAEModule(LowOverheadModule):
         # A fixed seed for each process and batch.
         with fixed_noise(1_000_003 * self.global_rank + batch_idx, self.device):
             trace = self.model.chunked_trace(images, self.objective.num_samples, labels)
-            loss, _ = self.objective(trace, self.global_step)
-        means = _term_means(trace.rate, trace.distortion, loss)
+            loss = self._loss(trace, self.global_step)
+        means = term_means(trace.rate, trace.distortion, loss)
         tags = {f"{stage}/{name}": mean for name, mean in zip(TERMS, means, strict=True)}
         # Lightning averages over all images of all processes, so a short last batch counts less.
         self.log_dict(tags, batch_size=len(images), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_step()
+
+    def on_test_epoch_end(self) -> None:
+        self._log_step()
 
     # -- checkpoint -------------------------------------------------------------------------------
 
@@ -198,35 +223,20 @@ class VAEModule(LowOverheadModule):
         checkpoint["config"] = self.config
         checkpoint["vae_lightning_version"] = __version__
         checkpoint["random_state"] = random_state(self.device)
+        if (reached := self.trainer.callback_metrics.get(SCORE)) is not None:
+            checkpoint["val_elbo"] = float(reached)
         self._read_steps()
-        checkpoint["epoch_terms"] = {"sums": dict(self._epoch_sums), "images": self._epoch_images}
+        checkpoint["epoch_terms"] = {"sums": dict(self._epoch.sums), "images": self._epoch.images}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed_state = checkpoint["random_state"]
-        self._epoch_sums = dict(checkpoint["epoch_terms"]["sums"])
-        self._epoch_images = checkpoint["epoch_terms"]["images"]
+        self._epoch = TermSums(
+            dict(checkpoint["epoch_terms"]["sums"]), checkpoint["epoch_terms"]["images"]
+        )
         if self.trainer.training:
-            self._configure_resumed(checkpoint)
-
-    def _configure_resumed(self, checkpoint: dict[str, Any]) -> None:
-        """Replace the optimiser's options and the schedule in a checkpoint by the configured ones.
-
-        The checkpoint holds those of the earlier run, whose schedule may have ended sooner. The
-        optimiser's moments and the number of epochs done are kept.
-        """
-        optimizer = self.make_optimizer(self.model.parameters())
-        scheduler = self.make_scheduler(optimizer)
-        with warnings.catch_warnings():
-            # The optimiser takes no steps here.
-            warnings.filterwarnings("ignore", ".*`lr_scheduler.step\\(\\)` before.*")
-            for _ in range(checkpoint["lr_schedulers"][0]["last_epoch"]):
-                scheduler.step()
-        checkpoint["lr_schedulers"] = [scheduler.state_dict()]
-        groups = optimizer.state_dict()["param_groups"]
-        checkpoint["optimizer_states"][0]["param_groups"] = groups
-
-
-def _term_means(rate: Tensor, distortion: Tensor, loss: Tensor) -> Tensor:
-    """The terms, averaged over samples and images, (len(TERMS),)."""
-    rate, distortion = rate.mean(), distortion.mean()
-    return torch.stack([-distortion - rate, rate, distortion, loss])
+            optimizer, scheduler = self.optimizer_and_scheduler()
+            message = configure_resumed(
+                checkpoint, self.config, self.make_optimizer, optimizer, scheduler
+            )
+            if message and self.trainer.is_global_zero:
+                print(message)

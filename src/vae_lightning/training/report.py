@@ -124,11 +124,24 @@ def write_results(run: Run, metrics: dict[str, Score], checkpoint: Path | None) 
         if isinstance(logger, TensorBoardLogger):
             tags = [f"{stage}/{name}" for stage in ("test", "val", "train") for name in TERMS]
             finals = {tag: metrics[tag] for tag in tags if tag in metrics}
-            logger.log_hyperparams(
-                hyperparameters(config), metrics=finals, step=run.trainer.global_step
-            )
+            _log_hyperparameters(logger, hyperparameters(config), finals)
             logger.finalize("success")
     _print_table(run, metrics, checkpoint)
+
+
+def _log_hyperparameters(
+    logger: TensorBoardLogger, parameters: dict[str, Any], metrics: dict[str, Score]
+) -> None:
+    """Write a row of the page HPARAMS, whose metrics are the scalars that are logged already.
+
+    `log_hyperparams` of Lightning would log them again, as further points of their curves.
+    """
+    from torch.utils.tensorboard.summary import hparams
+
+    logger.log_hyperparams(parameters)  # hparams.yaml
+    writer = logger.experiment._get_file_writer()
+    for summary in hparams(parameters, metrics):
+        writer.add_summary(summary)
 
 
 def batch_limits(trainer: Trainer) -> dict[str, int | float]:

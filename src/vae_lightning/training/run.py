@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.metrics.latents import Score
+from vae_lightning.objectives.objective import SCORE
 from vae_lightning.training import report
 from vae_lightning.training.build import Run
 
@@ -14,13 +16,13 @@ class Outcome:
     """The result of a run.
 
     Attributes:
-        best_score: what the checkpoint callback monitors, at the best epoch; None without
-            validation.
+        elbo: `val/elbo`, in nats, of the weights in `checkpoint`, or of the last epoch if none was
+            saved; None without validation.
         checkpoint: the best one, else the last; None if none was saved.
         metrics: by tag.
     """
 
-    best_score: float | None
+    elbo: float | None
     checkpoint: Path | None
     metrics: dict[str, Score]
 
@@ -32,7 +34,7 @@ def train(run: Run) -> Outcome:
     if run.resumed:
         report.print_resumed(run)
     metrics: dict[str, Score] = {}
-    best_score = None
+    elbo: Any = None
     checkpoint = run.resumed.path if run.resumed else None
     if config["train"]:
         run.fit()
@@ -43,11 +45,10 @@ def train(run: Run) -> Outcome:
         saver: Any = trainer.checkpoint_callback
         saved = (saver.best_model_path or saver.last_model_path) if saver else None
         checkpoint = Path(saved) if saved else None
-        if saver and saver.best_model_score is not None:
-            best_score = float(saver.best_model_score)
+        elbo = Checkpoint(checkpoint).elbo if checkpoint else trainer.callback_metrics.get(SCORE)
     if config["test"]:
         trainer.test(module, run.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False)
         metrics.update(report.metrics_of(trainer))
         metrics.update(report.latent_usage(run))
     report.write_results(run, metrics, checkpoint)
-    return Outcome(best_score, checkpoint, metrics)
+    return Outcome(None if elbo is None else float(elbo), checkpoint, metrics)

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.likelihoods.numerics import (
     GREY_VALUES,
-    at_least_float32,
     bisect,
     grey_value,
     pixel,
 )
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.precision import at_least_float32
 
 # Number of pixels whose 256 logits are computed at once. Blocks that fit into the caches of a CPU
 # are three times as fast, and take little memory when no gradient is needed.

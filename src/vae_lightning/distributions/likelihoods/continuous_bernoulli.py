@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
-from vae_lightning.distributions.likelihoods.numerics import at_least_float32, bisect
+from vae_lightning.distributions.likelihoods.numerics import bisect
+from vae_lightning.utils.precision import at_least_float32
 
 
 class ContinuousBernoulli(Likelihood):

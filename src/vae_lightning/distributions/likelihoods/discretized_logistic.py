@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.likelihoods.numerics import (
     GREY_VALUES,
-    at_least_float32,
     bisect,
     grey_value,
     pixel,
     soft_lower_bound,
     unbounded_log_scale,
 )
+from vae_lightning.utils.precision import at_least_float32
 
 
 class DiscretizedLogistic(Likelihood):

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
-from vae_lightning.distributions.likelihoods.numerics import at_least_float32
 from vae_lightning.utils.checks import positive
+from vae_lightning.utils.precision import at_least_float32
 
 
 class FixedScale(Likelihood):

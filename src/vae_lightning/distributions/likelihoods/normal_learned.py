@@ -11,10 +11,10 @@ from torch.distributions import Normal as TorchNormal
 
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.likelihoods.numerics import (
-    at_least_float32,
     soft_lower_bound,
     unbounded_log_scale,
 )
+from vae_lightning.utils.precision import at_least_float32
 
 
 class NormalLearned(Likelihood):

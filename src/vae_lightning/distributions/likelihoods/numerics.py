@@ -24,12 +24,6 @@ def pixel(grey: Tensor) -> Tensor:
     return grey / _BRIGHTEST
 
 
-def at_least_float32(numbers: Tensor) -> Tensor:
-    """Convert half precision to float32: it cannot represent 256 grey values accurately."""
-    half = numbers.dtype in (torch.float16, torch.bfloat16)
-    return numbers.float() if half else numbers
-
-
 def soft_lower_bound(log_scale: Tensor, minimum: float) -> Tensor:
     r"""A smooth lower bound m with a gradient everywhere: m + \log(1 + e^{l - m})."""
     return minimum + F.softplus(log_scale - minimum)
