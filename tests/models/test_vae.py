@@ -235,7 +235,8 @@ def test_decoder_refuses_a_layer_without_units() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_terms_of_a_trace_are_in_single_precision_at_least(dtype: torch.dtype) -> None:
-    trace = tiny_vae().to(dtype)(torch.rand(5, 1, 4, 4, dtype=dtype), 3)
+    likelihood = partial(NormalLikelihood, scale=0.5)
+    trace = tiny_vae(likelihood=likelihood).to(dtype)(torch.rand(5, 1, 4, 4, dtype=dtype), 3)
     (latent,) = trace.latents
     terms = (
         trace.log_likelihood, trace.distortion, trace.rate, trace.log_weight, trace.elbo,
