@@ -90,3 +90,23 @@ def test_no_files_import_each_other_in_a_circle() -> None:
         free = {name for name, others in graph.items() if not others & graph.keys()}
         assert free, f"each of these leads to a circle: {sorted(graph)}"
         graph = {name: others for name, others in graph.items() if name not in free}
+
+
+def text_without_encoding(file: Path) -> list[int]:
+    """The lines on which a file reads or writes text in the encoding of the machine."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name)):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        keywords = {keyword.arg for keyword in node.keywords}
+        mode = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else ""
+        opens = name == "open" and mode in ("r", "w", "a", "x")  # of a Path
+        if "encoding" not in keywords and (opens or name in ("read_text", "write_text")):
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_text_files_are_utf_8_on_every_machine(name: str) -> None:
+    assert text_without_encoding(FILES[name]) == []

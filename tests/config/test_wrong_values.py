@@ -13,13 +13,20 @@ from torch import nn
 from option_grid import small
 from tiny import composed_model, options
 from vae_lightning.config import compose, instantiate, to_container
-from vae_lightning.config.compatibility import check_together
+from vae_lightning.config.compatibility import check_precision, check_together
 from vae_lightning.errors import ConfigError
+from vae_lightning.training.scheduling import check_steps, make_optimizer, make_scheduler
 
 MODEL_GROUPS = ("encoder", "decoder", "posterior", "prior", "likelihood")
 OPTIONS = [
     (f"{group}={name}", group)
-    for group in ("model", *(f"model/{part}" for part in MODEL_GROUPS), "objective", "optimizer")
+    for group in (
+        "model",
+        *(f"model/{part}" for part in MODEL_GROUPS),
+        "objective",
+        "optimizer",
+        "scheduler",
+    )
     for name in options(group)
 ]
 WRONG: tuple[Any, ...] = (-1, 0, 1.5, math.nan, math.inf, "x", None, [], [0], [-1])
@@ -36,8 +43,9 @@ def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 def build(config: Any, group: str) -> None:
     """Build and use what a group describes, as `train` does before anything is written."""
-    if group == "optimizer":
-        instantiate(config["optimizer"], "optimizer")(nn.Linear(1, 1).parameters())
+    if group in ("optimizer", "scheduler"):
+        optimizer = make_optimizer(config["optimizer"])(nn.Linear(1, 1).parameters())
+        check_steps(make_scheduler(config["scheduler"], 10)(optimizer))
         return
     objective = instantiate(config["objective"], "objective")
     check_together(instantiate(config["model"], "model"), objective)
@@ -120,3 +128,31 @@ def test_a_step_that_does_not_fit_in_memory_is_refused_in_one_line() -> None:
     config["objective"]["num_samples"] = 10**12
     with pytest.raises(ConfigError, match="memory"):
         build(config, "objective")
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_a_model_whose_parts_need_float32_is_refused_in_half_precision(precision: str) -> None:
+    check_precision(composed_model("data=digits"), precision, "precision")
+    parts = ("model/posterior=von_mises_fisher", "model/prior=uniform_sphere")
+    model = composed_model("data=digits", *parts)
+    check_precision(model, "32-true", "precision")
+    mixed = precision.replace("true", "mixed")
+    with pytest.raises(ConfigError, match=f"choose precision={mixed}, or precision=32-true$"):
+        check_precision(model, precision, "precision")
+    assert next(model.parameters()).dtype is torch.float32
+
+
+@pytest.mark.parametrize("posterior", options("model/posterior"))
+def test_every_posterior_trains_in_mixed_precision(posterior: str) -> None:
+    priors = {"von_mises_fisher": "uniform_sphere", "relaxed_categorical": "uniform_categorical"}
+    prior = f"model/prior={priors.get(posterior, 'mixture')}"
+    model = composed_model("data=digits", f"model/posterior={posterior}", prior)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        trace = model(torch.rand(4, *model.image_shape), 2)
+        loss = trace.distortion.mean()
+        if posterior != "deterministic":
+            loss = loss + trace.rate.mean()
+    loss.backward()
+    for weight in model.decoder.parameters():
+        assert weight.grad is not None
+        assert torch.isfinite(weight.grad).all()

@@ -229,7 +229,7 @@ def _report(
         f"with writing them to disk. Peak memory of all: {peak:.2f} GB."
     )
     path = Path(config["paths"]["run_dir"]) / "benchmark.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     console.print(f"run  {path.parent}", soft_wrap=True)
 
 

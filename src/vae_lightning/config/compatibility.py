@@ -1,5 +1,6 @@
 """Checks across parts of a configuration: that they fit each other, and the machine."""
 
+import copy
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 
 from vae_lightning.config import instantiate, nearest
 from vae_lightning.config.instantiation import is_refusal
+from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.errors import ConfigError
 from vae_lightning.models import Model
 from vae_lightning.objectives.objective import TERMS, Objective
@@ -67,6 +69,37 @@ def check_together(model: Model, objective: Objective) -> None:
     finally:
         for part, training in modes.items():
             part.training = training
+
+
+def check_precision(model: Model, precision: str | int | None, key: str) -> None:
+    """Check that a model can be computed in half precision, where it is asked for.
+
+    Args:
+        model: in float32.
+        precision: as Lightning names it.
+        key: of the precision, for the message.
+
+    Raises:
+        ConfigError: a part of the model needs float32.
+    """
+    half = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
+    if precision not in half:
+        return
+    dtype = half[str(precision)]
+    try:
+        with fixed_noise(0, torch.device("cpu")), torch.no_grad():
+            images = torch.rand(4, *model.image_shape).to(dtype)
+            labels = model.each_class_in_turn(4, images.device)
+            trace = copy.deepcopy(model).to(dtype)(images, 1, labels)
+            _ = trace.distortion
+            for latent in trace.latents:
+                if not isinstance(latent.posterior, PointMass):
+                    _ = latent.rate
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{key}={precision}: parts of this model need float32: "
+            f"choose {key}={str(precision).replace('true', 'mixed')}, or {key}=32-true"
+        ) from error
 
 
 def check_accelerator(trainer: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def write_results(folder: Path, result: DetectionResult) -> list[Path]:
     files.append(folder / "scores.csv")
     write_scores(files[-1], result)
     files.append(folder / "detect.json")
-    files[-1].write_text(json.dumps(summary(result), indent=2) + "\n")
+    files[-1].write_text(json.dumps(summary(result), indent=2) + "\n", encoding="utf-8")
     return files
 
 
@@ -47,7 +47,7 @@ def write_scores(file: Path, result: DetectionResult) -> None:
     decisions = first.decisions.tolist()
     truth = None if inputs.is_anomaly is None else inputs.is_anomaly.tolist()
     columns = {score.name: score.values.tolist() for score in result.scores}
-    with file.open("w", newline="") as out:
+    with file.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out)
         known = [*(["label"] if truth else []), *(["class"] if inputs.class_names else [])]
         writer.writerow(["rank", "name", "decision", *columns, *known])

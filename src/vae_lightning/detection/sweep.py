@@ -158,9 +158,9 @@ def write_table(folder: Path, rows: Sequence[TableRow], protocols: Sequence[Any]
         table = [header, ["---"] * len(header), *lines]
         text += f"{area.upper()}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in table)
         text += "\n"
-    (folder / "table.md").write_text(text + explanation(protocols[0]) + "\n")
+    (folder / "table.md").write_text(text + explanation(protocols[0]) + "\n", encoding="utf-8")
     facts = {"positive_class": "anomaly", "rows": rows_summary(rows), "protocols": list(protocols)}
-    (folder / "table.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (folder / "table.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return [folder / "table.md", folder / "table.json"]
 
 

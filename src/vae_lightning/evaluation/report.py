@@ -75,7 +75,7 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps({**dict(sorted(scores.items())), "protocol": protocol}, indent=2)
-    (folder / "metrics.json").write_text(content + "\n")
+    (folder / "metrics.json").write_text(content + "\n", encoding="utf-8")
     writer = SummaryWriter(str(folder))
     for tag, value in scores.items():
         if isinstance(value, float):

@@ -15,6 +15,7 @@ from vae_lightning.cli.error_messages import quoted
 from vae_lightning.cli.paths import relative
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.config import check_keys, check_type, compose, instantiate, to_container
+from vae_lightning.config.compatibility import check_precision
 from vae_lightning.errors import ConfigError
 from vae_lightning.evaluation import report
 from vae_lightning.evaluation.bounds_module import BoundsModule
@@ -95,7 +96,7 @@ def prepare(config: dict[str, Any]) -> Evaluation:
     data.check_in_memory(split)
     if data.class_names and {"latents", "samples"} & set(config["parts"]):
         data.check_in_memory("train")  # for classifiers and probes
-    _ = workspace.model  # raises an error if its weights do not fit
+    check_precision(workspace.model, config["precision"], "precision")
     trainer = instantiate(
         {
             "_target_": "lightning.pytorch.Trainer",

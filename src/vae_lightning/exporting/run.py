@@ -83,7 +83,7 @@ def write_weights(model: Model, file: Path) -> None:
 
 
 def _write_facts(folder: Path, facts: dict[str, Any]) -> None:
-    (folder / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (folder / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def _show(folder: Path, lines: Sequence[tuple[str, str]]) -> None:

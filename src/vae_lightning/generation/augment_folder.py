@@ -42,7 +42,7 @@ class ImageFolderWriter:
         self.class_folders = class_folders(class_names)
         self.digits = len(str(num_train - 1))
         self.advance = advance
-        with self.manifest.open("x", newline="") as file:
+        with self.manifest.open("x", encoding="utf-8", newline="") as file:
             csv.writer(file).writerow(COLUMNS)
 
     def write_originals(self, train: LabelledImages) -> None:
@@ -75,7 +75,7 @@ class ImageFolderWriter:
     def _write(
         self, names: Sequence[str], images: Tensor, labels: Tensor, rows: Sequence[Sequence[object]]
     ) -> None:
-        with self.manifest.open("a", newline="") as file:
+        with self.manifest.open("a", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             for name, image, label, row in zip(names, images, labels.tolist(), rows, strict=True):
                 path = self.images / self.class_folders[label] / f"{name}.png"

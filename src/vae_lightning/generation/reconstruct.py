@@ -157,7 +157,7 @@ def _padded(images: Tensor, count: int) -> Tensor:
 
 
 def _write_table(file: Path, selected: SelectedImages, figures: Tensor) -> None:
-    with file.open("w", newline="") as stream:
+    with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["image", "class", *_FIGURES])
         labels = [""] * len(figures) if selected.labels is None else selected.labels.tolist()

@@ -58,7 +58,9 @@ def generate(generation: Generation) -> None:
         "seed": workspace.seed,
         **result.facts,
     }
-    (workspace.folder / "generate.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (workspace.folder / "generate.json").write_text(
+        json.dumps(facts, indent=2) + "\n", encoding="utf-8"
+    )
     show(result)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from vae_lightning.models import Model
+from vae_lightning.models.chunked import DECODED
 from vae_lightning.utils.random_state import fixed_noise, reseed
 
 BOUNDS = ("nll", "elbo", "rate", "distortion")
@@ -14,8 +15,6 @@ BOUNDS = ("nll", "elbo", "rate", "distortion")
 # Posterior samples drawn at once, so that memory does not grow with K. It is no option, because the
 # samples that a seed gives depend on it.
 _DRAWN = 5000
-# Images decoded at once, at most. More do not fit in the CPU's caches.
-_DECODED = 500
 
 
 @torch.no_grad()
@@ -43,7 +42,7 @@ def bounds_of(model: Model, image: Tensor, num_samples: int, label: Tensor | Non
     sums = torch.zeros(3, dtype=torch.float64, device=image.device)
     for start in range(0, num_samples, _DRAWN):
         drawn = min(_DRAWN, num_samples - start)
-        trace = model.chunked_trace(image, drawn, label, most=_DECODED)
+        trace = model.chunked_trace(image, drawn, label, most=DECODED)
         log_total = torch.logaddexp(log_total, trace.log_weight.double().logsumexp(0).squeeze())
         terms = torch.stack([trace.elbo, trace.rate, trace.distortion])  # (3, K, 1)
         sums += terms.sum((1, 2), dtype=torch.float64)

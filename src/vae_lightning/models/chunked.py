@@ -12,6 +12,9 @@ from vae_lightning.utils.blocks import bytes_of, rows_at_once
 # p(x|z) of each sample, from latents (K, B, *event) of each layer and labels (B,) or None.
 Predict = Callable[[Sequence[Tensor], Tensor | None], Distribution]
 
+# Images decoded at once where many samples of each are scored. More do not fit in the CPU's caches.
+DECODED = 500
+
 
 class ChunkedLikelihood(Distribution):
     """p(x|z) of many samples, decoded in chunks whenever images are scored.

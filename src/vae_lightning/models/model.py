@@ -12,7 +12,7 @@ from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.distributions.spaces import Interpolation, Space, interpolate_latents
 from vae_lightning.models.checks import check_classes, check_images, check_labels, check_sizes
-from vae_lightning.models.chunked import ChunkedLikelihood
+from vae_lightning.models.chunked import DECODED, ChunkedLikelihood
 from vae_lightning.models.conditioning import (
     between_labels,
     label_embedding,
@@ -323,7 +323,8 @@ class Model(nn.Module, ABC):
         total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         with noise_of(generator, self.device):
             for start in range(0, num_samples, chunk):
-                trace = self.chunked_trace(x, min(chunk, num_samples - start), labels)
+                drawn = min(chunk, num_samples - start)
+                trace = self.chunked_trace(x, drawn, labels, most=DECODED)
                 if any(isinstance(latent.posterior, PointMass) for latent in trace.latents):
                     raise ValueError("a deterministic posterior gives no bound on log p(x)")
                 total = torch.logaddexp(total, trace.log_weight.double().logsumexp(0))  # (B,)

@@ -11,7 +11,12 @@ from lightning.pytorch.callbacks import ProgressBar
 from vae_lightning.callbacks import SaveOnInterrupt
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.config import CONF_DIR, check_keys, check_type, instantiate, nearest
-from vae_lightning.config.compatibility import check_accelerator, check_parts, check_together
+from vae_lightning.config.compatibility import (
+    check_accelerator,
+    check_parts,
+    check_precision,
+    check_together,
+)
 from vae_lightning.config.trainer_checks import (
     check_built,
     check_trainer,
@@ -21,7 +26,7 @@ from vae_lightning.config.trainer_checks import (
 from vae_lightning.data import ImageDataModule
 from vae_lightning.errors import ConfigError, DivergedError
 from vae_lightning.training.module import VAEModule
-from vae_lightning.training.scheduling import interval, make_optimizer, make_scheduler
+from vae_lightning.training.scheduling import check_steps, interval, make_optimizer, make_scheduler
 from vae_lightning.training.step_overhead import reduce_overhead
 
 
@@ -123,8 +128,10 @@ def build(config: dict[str, Any]) -> Run:
         config=config,
         interval=interval(config["scheduler"]),
     )
-    optimizer, _ = module.optimizer_and_scheduler()
+    optimizer, scheduler = module.optimizer_and_scheduler()
+    check_steps(scheduler)
     check_together(module.model, module.objective)
+    check_precision(module.model, config["trainer"].get("precision"), "trainer.precision")
     callbacks = [
         instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
     ]

@@ -119,7 +119,7 @@ def write_results(run: Run, metrics: dict[str, Score], checkpoint: Path | None) 
         **batch_limits(run.trainer),
     }
     content = json.dumps({**dict(sorted(metrics.items())), **facts}, indent=2)
-    (folder / "metrics.json").write_text(content + "\n")
+    (folder / "metrics.json").write_text(content + "\n", encoding="utf-8")
     for logger in run.trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             tags = [f"{stage}/{name}" for stage in ("test", "val", "train") for name in TERMS]

@@ -1,6 +1,7 @@
 """The learning rate over a run: which optimisers and schedules can be chosen, and their steps."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import Any, Literal
@@ -88,6 +89,27 @@ def make_scheduler(config: Mapping[str, Any], max_epochs: int | None) -> MakeSch
             "scheduler.interval=epoch"
         )
     return make
+
+
+def check_steps(scheduler: LRScheduler) -> None:
+    """Check that a schedule can step, because torch does not check all of its arguments.
+
+    Args:
+        scheduler: of an optimiser that is not trained with.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the optimiser has not stepped
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(0.0)
+            else:
+                scheduler.step()
+    except Exception as error:  # of torch, for a value of the wrong type
+        line = " ".join(str(error).split())
+        raise ConfigError(f"scheduler: {type(scheduler).__name__} cannot step: {line}") from error
 
 
 def interval(config: Mapping[str, Any]) -> Interval:

@@ -13,6 +13,7 @@ from torch.distributions import (
 )
 
 from vae_lightning.distributions.posteriors.posterior import Posterior
+from vae_lightning.utils.precision import at_least_float32
 
 
 @register_kl(MultivariateNormal, Independent)
@@ -70,7 +71,9 @@ class FullNormal(Posterior):
 
     def forward(self, features: Tensor) -> Distribution:
         size = self.latent_dim
-        mean, log_variance, below = self.head(features).split([size, size, len(self.rows)], dim=-1)
+        # torch has no triangular solver in half precision.
+        parameters = at_least_float32(self.head(features))
+        mean, log_variance, below = parameters.split([size, size, len(self.rows)], dim=-1)
         unscaled = torch.eye(size, dtype=mean.dtype, device=mean.device)
         unscaled = unscaled.repeat(*mean.shape[:-1], 1, 1)  # (..., D, D)
         unscaled[..., self.rows, self.columns] = below / math.sqrt(size)
