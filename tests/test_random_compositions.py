@@ -8,7 +8,7 @@ import pytest
 from random_compositions import COMMANDS, random_settings, walk, write_images
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(2))
 def test_a_random_composition_works_in_every_command_or_is_refused_with_advice_that_works(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

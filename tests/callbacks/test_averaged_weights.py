@@ -129,3 +129,16 @@ def test_a_checkpoint_holds_the_average_and_the_weights(tmp_path: Path) -> None:
 def test_a_decay_that_is_no_fraction_is_refused(decay: float) -> None:
     with pytest.raises(ValueError, match="decay="):
         AveragedWeights(decay)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("64-true", torch.float64), ("bf16-true", torch.bfloat16)]
+)
+def test_the_average_has_the_precision_of_the_weights(
+    tmp_path: Path, precision: str, dtype: torch.dtype
+) -> None:
+    module, watch = run(tmp_path, shipped(), max_epochs=2, precision=precision)
+    assert flat(module).dtype is dtype
+    expected = averaged([weights.double() for weights in watch.stepped], SHIPPED_DECAY)
+    tolerance = 1e-12 if dtype is torch.float64 else 0.05
+    torch.testing.assert_close(flat(module).double(), expected, atol=tolerance, rtol=0)

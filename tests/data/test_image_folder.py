@@ -24,7 +24,7 @@ from vae_lightning.data.image_files import read_image
 from vae_lightning.data.image_folder import class_folders, num_classes_of
 from vae_lightning.data.resizing import crop_and_resize
 from vae_lightning.data.streamed_batches import StreamedBatches
-from vae_lightning.errors import ConfigError, DataError
+from vae_lightning.errors import ConfigError, DataError, UserError
 from vae_lightning.evaluation.run import evaluate, prepare
 from vae_lightning.training.build import build
 
@@ -394,7 +394,7 @@ def test_a_folder_that_cannot_be_used_is_refused_when_names_are_read(
     folder: Path, change: Callable[[Path], None], message: str
 ) -> None:
     change(folder)
-    with pytest.raises(ConfigError, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         module_of(folder)
     assert len(str(error.value).splitlines()) == 1
 

@@ -82,8 +82,9 @@ def test_lower_layers_follow_a_dimension_of_an_upper_layer(
     z = model.latent_means(digits(1)[0]).repeat(4, 1)
     z[:, 4] = torch.linspace(-3, 3, 4) * model.prior_distribution().stddev[1]
     z[:, :3] = model.conditionals[0](model.above[0](z[:, 3:])).mean
-    # The prior's centre and width are estimated from its draws.
-    torch.testing.assert_close(row, model.mean_images(z), atol=0.02, rtol=0)
+    # The prior's centre and width are estimated from 5,000 draws: to 0.014 deviations, and at the
+    # ends of the row, three deviations from the centre, to 0.03.
+    torch.testing.assert_close(row, model.mean_images(z), atol=0.04, rtol=0)
     assert (row[0] - row[-1]).abs().max() > 0.1
     kept = model.follow(z, [1, 4])
     assert torch.equal(kept[:, [1, 3, 4]], z[:, [1, 3, 4]])

@@ -243,4 +243,3 @@ def test_terms_of_a_trace_are_in_single_precision_at_least(dtype: torch.dtype) -
         latent.log_q, latent.log_p,
     )  # fmt: skip
     assert {term.dtype for term in terms} == {torch.promote_types(dtype, torch.float32)}
-    assert trace.likelihood.log_prob(trace.x).dtype == dtype

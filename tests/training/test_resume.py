@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -384,12 +385,16 @@ class StepRates(Callback):
         self.noted.append(optimizer.param_groups[0]["lr"])
 
 
-@pytest.mark.parametrize("stop", [StopAfterEpoch(2), InterruptAt(2 * BATCHES + 4)])
+@pytest.mark.parametrize(
+    "stop",
+    [partial(StopAfterEpoch, 2), partial(InterruptAt, 2 * BATCHES + 4)],
+    ids=["after an epoch", "within an epoch"],
+)
 def test_a_schedule_that_counts_something_else_goes_on_where_the_run_is(
-    tmp_path: Path, stop: Callback
+    tmp_path: Path, stop: Callable[[], Callback]
 ) -> None:
     by_step = ["scheduler.interval=step", f"scheduler.T_max={4 * BATCHES}"]
-    first = fit(tmp_path / "first", callbacks=[stop])
+    first = fit(tmp_path / "first", callbacks=[stop()])
     steps = first.trainer.global_step
     rates = StepRates()
     fit(tmp_path / "second", *by_step, callbacks=[rates], resumed=tmp_path / "first")
@@ -397,7 +402,7 @@ def test_a_schedule_that_counts_something_else_goes_on_where_the_run_is(
     assert rates.noted == pytest.approx([0.005 * (1 + cosine) for cosine in expected], abs=1e-9)
     # And back: two epochs of four are done.
     rates = StepRates()
-    fit(tmp_path / "first again", *by_step, callbacks=[stop])
+    fit(tmp_path / "first again", *by_step, callbacks=[stop()])
     fit(tmp_path / "third", callbacks=[rates], resumed=tmp_path / "first again")
     assert rates.noted[0] == pytest.approx(0.005)
 
@@ -604,7 +609,7 @@ def test_a_folder_that_holds_a_run_is_not_written_over(
     outcome = call_train(*DIGITS, *MINIMAL, f"hydra.run.dir={finished_run.folder}")
     assert outcome.status == 1
     (line,) = outcome.err.splitlines()
-    assert line.endswith("already holds a run, which this one would overwrite")
+    assert "already holds a run, which this one would overwrite" in line
     assert {path: path.stat().st_mtime_ns for path in finished_run.folder.rglob("*")} == before
 
 

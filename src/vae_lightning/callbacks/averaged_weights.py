@@ -42,6 +42,8 @@ class AveragedWeights(WeightAveraging):
         if stage == "fit" and self._average_model is not None:
             # torch reads it in every step, which on a GPU would wait for the device.
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+            # Lightning converts the model later, and the average not at all.
+            trainer.precision_plugin.convert_module(self._average_model)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         average = self._average_model

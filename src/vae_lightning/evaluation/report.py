@@ -105,7 +105,7 @@ _ROWS = (
     ("knn_accuracy", "of labels, from posterior means", 4),
     ("linear_probe_accuracy", "of labels, from posterior means", 4),
     ("mse", "per pixel", 4),
-    ("ssim", "of 1, borders mirrored", 4),
+    ("ssim", "of 1, mirrored borders", 4),
     ("frechet_distance", "in a classifier's features, no FID", 2),
     ("precision", "of the samples look real", 4),
     ("recall", "of the images are covered", 4),
