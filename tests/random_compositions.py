@@ -42,7 +42,7 @@ COMMANDS: tuple[tuple[str, list[str]], ...] = (
     ("generate", ["mode=traverse"]),
     ("generate", ["mode=manifold", "mode.count=5"]),
     ("generate", ["mode=augment", "mode.per_class=3", "mode.measure=false"]),
-    ("detect", ["detect.num_samples=5"]),
+    ("detect", ["detect.num_samples=5", "detect.false_positive_rate=0.2"]),
     ("export", []),
 )
 

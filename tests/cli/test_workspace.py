@@ -11,8 +11,10 @@ from PIL import Image
 import vae_lightning
 from conftest import CallCommand, FinishedRun
 from tiny import composed_model
+from untrained import write_checkpoint
 from vae_lightning import load
 from vae_lightning.cli.device import choose_device
+from vae_lightning.cli.workspace import Workspace
 from vae_lightning.config import compose, to_container
 from vae_lightning.config.resolvers import result_folder
 from vae_lightning.data.image_files import list_images, read_inputs
@@ -268,3 +270,20 @@ def test_a_command_on_a_model_that_diverged_names_its_first_broken_tensor(
         "diverged.ckpt holds a model that diverged: 1 of the 400 values of decoder.layers.0" in line
     )
     assert [path.name for path in tmp_path.iterdir()] == ["diverged.ckpt"]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "generate", "detect"])
+def test_a_command_can_be_given_more_memory_for_images_than_training(
+    tmp_path: Path, command: str
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("L", (8, 8), number).save(tmp_path / "photos" / name / f"{number}.png")
+    folder = ("data=image_folder", f"data.root={tmp_path / 'photos'}", "data.max_resident_gb=0")
+    checkpoint = write_checkpoint(tmp_path / "x.ckpt", *folder, "data.channels=1", "data.size=8")
+    for given, expected in ((None, 0), (2, 2)):
+        overrides = [f"ckpt_path={checkpoint}", f"paths.run_dir={tmp_path}", "device=cpu"]
+        overrides += [] if given is None else [f"data.max_resident_gb={given}"]
+        workspace = Workspace(to_container(compose(command, overrides)))
+        assert workspace.datamodule.source.max_resident_gb == expected

@@ -150,7 +150,10 @@ def test_a_run_limited_to_some_test_batches_is_evaluated_on_these_images(
     assert "6 of 360 images of the test split" in outcome.out
     assert "over 6 images" in outcome.out
     # One draw per image and its mean over two: the images are those of the run's test.
-    assert metrics["test/elbo"] == pytest.approx(read_metrics(folder)["test/elbo"], abs=15)
+    tested = read_metrics(folder)
+    assert metrics["test/elbo"] == pytest.approx(tested["test/elbo"], abs=15)
+    per_dimension = "test/rate_per_dimension"
+    assert metrics[per_dimension] == pytest.approx(tested[per_dimension], rel=1e-4)
 
 
 def test_images_that_are_tested_are_counted_as_lightning_does() -> None:

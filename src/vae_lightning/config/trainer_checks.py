@@ -78,10 +78,10 @@ def check_built(trainer: Trainer, optimizer: Optimizer) -> None:
         )
     clipped: Any = trainer.gradient_clip_val
     unscales = getattr(optimizer, "_step_supports_amp_scaling", False)
-    if clipped and unscales and trainer.precision == "16-mixed":
+    if clipped and unscales and trainer.precision in ("16-mixed", "bf16-mixed"):
         raise ConfigError(
-            f"trainer.gradient_clip_val={clipped} with trainer.precision=16-mixed needs "
-            "optimizer.fused=false"
+            f"trainer.gradient_clip_val={clipped} with trainer.precision={trainer.precision} does "
+            "not go with a fused optimizer: choose optimizer.fused=false"
         )
 
 

@@ -1,5 +1,6 @@
 """The LightningDataModule that serves the splits of the data protocol as batches."""
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -265,8 +266,8 @@ class ImageDataModule(LightningDataModule):
         if gigabytes > self.source.max_resident_gb:
             raise DataError(
                 f"the {what} images take {gigabytes:.3g} GB of memory, and "
-                f"data.max_resident_gb={self.source.max_resident_gb:g}: raise it, or leave out "
-                "what needs all of them at once"
+                f"data.max_resident_gb={self.source.max_resident_gb:g}: set it to "
+                f"{math.ceil(10 * gigabytes) / 10:g}, or leave out what needs all of them at once"
             )
 
     @property

@@ -76,9 +76,11 @@ def print_resumed(run: Run) -> None:
 def latent_usage(run: Run) -> dict[str, Score]:
     """How the test images use the latent dimensions, by tag; see `metrics.latents.usage`.
 
-    Uses the first `MAX_TEST_IMAGES` images.
+    Uses the first `MAX_TEST_IMAGES` of the images that were tested.
     """
-    images, labels = run.datamodule.images("test", MAX_TEST_IMAGES)
+    batches = sum(run.trainer.num_test_batches)
+    tested = int(batches * run.datamodule.eval_batch_size * run.trainer.world_size)
+    images, labels = run.datamodule.images("test", min(tested, MAX_TEST_IMAGES))
     device = run.trainer.strategy.root_device
     images = images.to(device, next(run.module.parameters()).dtype)
     scores = usage(run.module.model.to(device).eval(), images, labels.to(device))
