@@ -13,7 +13,8 @@ import torch
 
 from conftest import MINIMAL, CallCommand, read_metrics
 from vae_lightning import load
-from vae_lightning.checkpoint import MOVED, Checkpoint
+from vae_lightning.checkpoint import Checkpoint
+from vae_lightning.config.older_versions import MOVED
 
 LEGACY = Path(__file__).parent / "legacy"
 FILES = sorted(LEGACY.glob("*/*.ckpt"))

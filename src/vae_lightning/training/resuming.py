@@ -7,7 +7,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from vae_lightning.checkpoint import updated
+from vae_lightning.config.older_versions import updated
 from vae_lightning.training.scheduling import MakeOptimizer, interval
 
 
