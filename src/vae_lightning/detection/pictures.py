@@ -26,11 +26,12 @@ def extremes(result: DetectionResult) -> Tensor:
     rows = -(-count // columns)
     cell, caption, header = 0.78, 0.3, 0.42  # inches
     height = 2 * (rows * (cell + caption) + header)
-    width = max(5.5, columns * cell + 0.2)
-    figure = new_figure(width, height)
     description = f"{first.title}, {UNITS[first.name]}"
     if inputs.is_anomaly is not None and inputs.is_anomaly.any():
         description += "; framed: known anomalies"
+    # A bold character takes less than 0.09 inches.
+    width = max(0.09 * len(f"Least anomalous: {description}"), columns * cell) + 0.2
+    figure = new_figure(width, height)
     blocks = (("Most anomalous", ranking[:count]), ("Least anomalous", ranking.flip(0)[:count]))
     top = height
     for name, indices in blocks:
