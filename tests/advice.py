@@ -9,18 +9,16 @@ Settings = dict[str, str]
 def advice(message: str) -> list[Settings]:
     """The alternatives of a message: "choose a=1 and b=2, or c=3 (there is also 4)".
 
-    A message without alternatives gives an empty list.
+    Advice that is not a setting, such as "or leave it out", is not returned.
     """
-    _, _, text = message.partition("choose ")
+    _, _, text = message.partition(": choose ")
     text = re.sub(r" \(.*\)| or more", "", text.strip())
     alternatives = [re.split(" and | with ", part) for part in re.split(", or | or ", text)]
-    return [dict(_setting(item) for item in parts) for parts in alternatives if text]
-
-
-def _setting(text: str) -> tuple[str, str]:
-    assert re.fullmatch(r"[\w./@]+=[\w.]+", text), f"not a setting: {text}"
-    key, _, value = text.partition("=")
-    return key, value
+    return [
+        {key: value for key, _, value in (item.partition("=") for item in parts)}
+        for parts in alternatives
+        if all(re.fullmatch(r"[\w./@]+=[\w.]+", item) for item in parts)
+    ]
 
 
 def changed(settings: Settings, changes: Settings) -> Settings:

@@ -220,17 +220,34 @@ def walk(settings: Settings, folder: Path, commands: Sequence[tuple[str, list[st
     if not train(result, run):
         return result
     for number, (command, arguments) in enumerate(commands):
-        device = [] if command == "export" else ["device=cpu"]
-        place = [f"ckpt_path={run}", f"output_dir={folder / str(number)}"]
-        status, _, err = call(command, [*place, *device, *arguments])
         name = " ".join([command, *arguments[:1]])
-        if status == 0:
-            result.outcomes[name] = "works"
-        elif status == 1 and (message := error_of(err)) is not None:
-            result.outcomes[name] = message
-        else:
-            result.faults.append(f"{name}: {err}")
+        place = {"ckpt_path": str(run), "output_dir": str(folder / str(number))}
+        if command != "export":
+            place["device"] = "cpu"
+        settings = {key: value for key, _, value in (item.partition("=") for item in arguments)}
+        result.outcomes[name] = use(result, command, {**place, **settings})
     return result
+
+
+def use(result: Result, command: str, settings: Settings) -> str:
+    """Run a command on the trained model; follow the first piece of advice of each refusal.
+
+    Returns:
+        `works`, or the message of a refusal that no setting of the command can avoid.
+    """
+    for _ in range(MAX_CHANGES):
+        status, _, err = call(command, overrides(settings))
+        message = error_of(err)
+        if status == 0:
+            return "works"
+        if status != 1 or message is None:
+            result.faults.append(f"{command} {settings}: {err}")
+            return "fault"
+        if not (choices := advice(message)):
+            return message
+        settings = changed(settings, choices[0])
+    result.faults.append(f"{command} {settings} is refused still: {message}")
+    return "fault"
 
 
 def main() -> int:

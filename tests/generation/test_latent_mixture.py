@@ -79,7 +79,7 @@ def test_a_mixture_covers_all_layers_and_classes(tmp_path: Path, name: str) -> N
 )
 def test_normals_are_fitted_only_to_real_vectors(posterior: str, prior: str, kind: str) -> None:
     model = model_of(posterior, prior, "bernoulli")
-    with pytest.raises(ValueError, match=f"draw_from=mixture .* {kind}: leave"):
+    with pytest.raises(ValueError, match=f"draw_from=mixture .* {kind}: choose mode"):
         SamplesMode(**(DEFAULTS | {"draw_from": "mixture"})).check(model, tiny_data)
 
 

@@ -266,8 +266,9 @@ class ImageDataModule(LightningDataModule):
         if gigabytes > self.source.max_resident_gb:
             raise DataError(
                 f"the {what} images take {gigabytes:.3g} GB of memory, and "
-                f"data.max_resident_gb={self.source.max_resident_gb:g}: set it to "
-                f"{math.ceil(10 * gigabytes) / 10:g}, or leave out what needs all of them at once"
+                f"data.max_resident_gb={self.source.max_resident_gb:g}: choose "
+                f"data.max_resident_gb={math.ceil(10 * gigabytes) / 10:g}, or leave out what needs "
+                "all of them at once"
             )
 
     @property

@@ -1,5 +1,6 @@
 """The task of `detect`: score images with one run, or with each job of a multirun."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -169,6 +170,7 @@ def _prepare_run(config: dict[str, Any]) -> DetectionRun:
     if rate * count < 1 - 1e-6:
         raise ConfigError(
             f"detect.false_positive_rate={rate} is out of range: {count:,} validation images "
-            f"resolve no rate below {1 / count:.2g}"
+            f"resolve no rate below {1 / count:.2g}: choose "
+            f"detect.false_positive_rate={math.ceil(1000 / count) / 1000:g} or more"
         )
     return DetectionRun(workspace, source)

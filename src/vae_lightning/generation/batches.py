@@ -73,8 +73,8 @@ def check_label(model: Model, label: int | None) -> None:
             raise ValueError(f"label={label}: {error}") from error
     elif model.num_classes is not None:
         raise ValueError(
-            "label is missing: this model is conditional on a class, so set mode.label to one of "
-            f"0 to {model.num_classes - 1}"
+            "label is missing: this model is conditional on a class: choose mode.label=0 (the "
+            f"classes are 0 to {model.num_classes - 1})"
         )
 
 

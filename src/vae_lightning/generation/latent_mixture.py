@@ -92,7 +92,7 @@ def check_euclidean(model: Model) -> None:
         return
     raise ValueError(
         f"draw_from=mixture needs real vectors as latents, and those of this model are {kind}: "
-        "leave mode.draw_from=prior"
+        "choose mode.draw_from=prior"
     )
 
 
