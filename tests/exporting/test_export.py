@@ -190,5 +190,6 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(
     with pytest.raises(UserError) as error:
         prepare(export_config(str(saved(tmp_path / "a.ckpt", *NARROW))))
     assert str(error.value) == (
-        "export needs onnxscript, not installed here: pip install 'vae-lightning[export]'"
+        "export needs onnxscript, not installed here: "
+        "pip install -e '.[export]' in the folder of the project"
     )

@@ -1,14 +1,17 @@
 """Running a command: check all jobs first, then run them; report user errors in one line."""
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, TypeVar
 
+from vae_lightning import __version__
 from vae_lightning.cli.lightning_settings import quiet_lightning
 from vae_lightning.cli.overrides import (
     CommandLine,
@@ -59,7 +62,11 @@ def run(
     try:
         try:
             line = parse(sys.argv[1:])
-            if line.informative:
+            if line.version:
+                print(f"vae_lightning {__version__}")
+            elif line.help:
+                print(_help(config_name, line))
+            elif line.informative:
                 _check_composes(config_name, line)
                 command.hand_to_hydra()
             else:
@@ -94,10 +101,22 @@ def _check_composes(config_name: str, line: CommandLine) -> None:
     """Refuse overrides for which Hydra would print a traceback instead of the information."""
     if line.shows_hydra_itself:
         return
-    if line.help:
-        line.overrides = without_sweeps(line.overrides)
-        sys.argv[1:] = line.arguments
     compose_job(config_name, line, line.overrides)
+
+
+def _help(config_name: str, line: CommandLine) -> str:
+    from vae_lightning.cli.help import Help
+
+    shared = without_sweeps(line.overrides)
+    config = compose_job(config_name, line, shared)
+    folders = [Path(line.config_dir)] if line.config_dir else []
+    names = {item: re.split("[@=]", item)[0] for item in shared}
+    options = [item for item in shared if (CONF_DIR / names[item]).is_dir()]
+    others = [item for item in shared if item not in options]
+    defaults = compose_job(config_name, line, others).hydra.runtime.choices if options else {}
+    shown = Help(config_name, config, defaults, folders)
+    topics = line.topics + options
+    return "\n\n".join(map(shown.topic, topics)) if topics else shown.overview()
 
 
 @dataclass

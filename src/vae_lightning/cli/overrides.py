@@ -21,8 +21,10 @@ class CommandLine:
         flags: Hydra's flags, as they were typed.
         overrides: the settings, `key=value`.
         help: `--help` is among the flags.
+        topics: the groups, and `group=option`, of which `--help` is to show the keys.
+        version: `--version` is among the flags.
         shows_hydra_itself: one of the flags is about Hydra itself, such as `--hydra-help`.
-        informative: the flags ask for information, and nothing is run.
+        informative: the flags ask Hydra for information, and nothing is run.
         multirun: `-m` is among the flags.
         config_dir: a further folder of configuration files.
     """
@@ -30,6 +32,8 @@ class CommandLine:
     flags: list[str]
     overrides: list[str]
     help: bool
+    topics: list[str]
+    version: bool
     shows_hydra_itself: bool
     informative: bool
     multirun: bool
@@ -59,7 +63,8 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
-    for names in (("--hydra-help",), ("--version",), ("--shell-completion", "-sc")):
+    parser.add_argument("--version", action="store_true")
+    for names in (("--hydra-help",), ("--shell-completion", "-sc")):
         parser.add_argument(*names, action="store_true", dest="other")
     parser.add_argument("--cfg", "-c")
     parser.add_argument("--info", "-i", nargs="?", const="all")
@@ -78,12 +83,19 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     if found.multirun and (found.cfg or found.info) and not found.help:
         raise ConfigError("--cfg and --info show a single job without running it: leave out -m")
     overrides = found.overrides + others
+    flags = [argument for argument in arguments if argument not in overrides]
+    topics = []
+    if found.help:
+        topics = [item for item in overrides if "=" not in item and not item.startswith("~")]
+        overrides = [item for item in overrides if item not in topics]
     return CommandLine(
-        flags=[argument for argument in arguments if argument not in overrides],
+        flags=flags,
         overrides=overrides,
         help=found.help,
+        topics=topics,
+        version=found.version,
         shows_hydra_itself=found.other,
-        informative=bool(found.help or found.other or found.cfg or found.info),
+        informative=bool(found.other or found.cfg or found.info),
         multirun=found.multirun,
         config_dir=found.config_dir,
     )

@@ -96,12 +96,11 @@ def _of_library(module: str) -> bool:
 def is_refusal(error: Exception) -> bool:
     """Whether a part refused a value on purpose; any other error is a bug in the program.
 
-    It did if it raised a `ValueError` itself, or the `ImportError` of an optional dependency. A
-    `ValueError` of a library that the part called wrongly is a bug.
+    It did if it raised a `ValueError` itself. A `ValueError` of a library that the part called
+    wrongly is a bug.
     """
     raised_in = list(traceback.walk_tb(error.__traceback__))[-1][0].f_globals["__name__"]
-    refusal = isinstance(error, ValueError) or type(error) is ImportError
-    return refusal and _allowed(raised_in)
+    return isinstance(error, ValueError) and _allowed(raised_in)
 
 
 def _locate(target: str, path: str) -> type:

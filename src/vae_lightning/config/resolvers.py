@@ -1,16 +1,14 @@
 """Resolvers: values that `conf/` computes from other keys. Imports neither torch nor lightning."""
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 
 def register_resolvers() -> None:
     """Register the resolvers of `conf/` with OmegaConf.
 
-    `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}`,
-    `${pseudo_inputs:posterior}` and `${options_of:choices}`.
+    `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}` and
+    `${pseudo_inputs:posterior}`.
     """
     from omegaconf import OmegaConf
 
@@ -20,7 +18,6 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
     OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
     OmegaConf.register_new_resolver("pseudo_inputs", _pseudo_inputs, replace=True)
-    OmegaConf.register_new_resolver("options_of", _options_of, replace=True)
 
 
 def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
@@ -49,12 +46,3 @@ def _classes_of_folder(root: str | None) -> int:
 def _pseudo_inputs(posterior: str) -> int:
     """As many as in the paper; few if each sample is scored under each of them by inversion."""
     return 10 if posterior.endswith(".flow.FlowPosterior") else 500
-
-
-def _options_of(choices: Mapping[str, Any]) -> str:
-    """A line for each group of a command and its options, as `--help` shows it."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    loader = GlobalHydra.instance().config_loader()
-    groups = sorted(group for group in choices if group.partition("/")[0] != "hydra")
-    return "".join(f"{group}: {', '.join(loader.get_group_options(group))}\n" for group in groups)

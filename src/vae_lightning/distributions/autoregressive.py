@@ -1,4 +1,4 @@
-"""Autoregressive steps of a flow. Importing this needs zuko: use `flows.conditioned`."""
+"""Autoregressive steps of a flow. Import zuko first by `flows.zuko`: use `flows.conditioned`."""
 
 import math
 from typing import Any

@@ -21,8 +21,8 @@ class FlowDistribution(RsampleAndLogProb):
     .. math:: z = f(u), \quad u \sim p(u), \quad
         \log p(z) = \log p(u) - \log \Big| \det \frac{\partial f(u)}{\partial u} \Big|
 
-    As `zuko.distributions.NormalizingFlow`, but with a `mean`, and without importing zuko, which
-    is an optional dependency.
+    As `zuko.distributions.NormalizingFlow`, but with a `mean`, and without importing zuko,
+    which other parts do not need.
 
     Args:
         base: p(u).
@@ -89,28 +89,21 @@ def conditioned(steps: nn.ModuleList, context: Tensor | None) -> Transform:
         context: (*batch, F), with the batch shape of the base distribution; None for a flow without
             context.
     """
-    zuko("flows")  # raises an error if it is not installed
+    transforms = zuko("transforms")
     from vae_lightning.distributions.autoregressive import step_given
 
-    return zuko("transforms").ComposedTransform(*[step_given(step, context) for step in steps])
+    return transforms.ComposedTransform(*[step_given(step, context) for step in steps])
 
 
 def zuko(module: str) -> ModuleType:
-    """Import a module of zuko, an optional dependency.
+    """Import a module of zuko where it is used, and leave the checks of other distributions on.
 
     Args:
         module: its name within zuko, such as `flows`.
-
-    Raises:
-        ImportError: zuko is not installed; the message says how to install it.
     """
     checked = Distribution._validate_args
     try:
         return importlib.import_module(f"zuko.{module}")
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "needs zuko, which is not installed: pip install 'vae-lightning[flows]'"
-        ) from error
     finally:
         # Importing zuko switches off the argument checks of all distributions in the process.
         Distribution.set_default_validate_args(checked)

@@ -33,7 +33,7 @@ def prepare(config: dict[str, Any]) -> Workspace:
     if missing := [name for name in _PACKAGES if find_spec(name) is None]:
         raise ConfigError(
             f"export needs {', '.join(missing)}, not installed here: "
-            "pip install 'vae-lightning[export]'"
+            "pip install -e '.[export]' in the folder of the project"
         )
     workspace = Workspace(config)
     _ = workspace.model  # built here, so that weights that do not fit are refused

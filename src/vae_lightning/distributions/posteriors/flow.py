@@ -41,7 +41,6 @@ class FlowPosterior(Posterior):
 
     Raises:
         ValueError: `transforms` or a width below 1, or `passes` below 2.
-        ImportError: zuko is not installed.
 
     References:
         Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", 2016.

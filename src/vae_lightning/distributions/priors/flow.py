@@ -37,7 +37,6 @@ class FlowPrior(Prior):
 
     Raises:
         ValueError: `transforms` or a width below 1, or `bins` below 2.
-        ImportError: zuko is not installed.
 
     References:
         Durkan et al., "Neural Spline Flows", 2019. https://arxiv.org/abs/1906.04032
