@@ -77,6 +77,9 @@ def test_comments_are_read_from_above_a_key_and_from_the_top_of_a_file(tmp_path:
         ("part.widths", "[1,2]", "Widths."),
         ("part.sizes", "[${a},3]", ""),
     ]
+    other = tmp_path / "other.yaml"
+    other.write_text("# Of the file, not of its first key.\nfirst: 1\n")
+    assert [key.comment for key in read(other).keys] == [""]
 
 
 # -- the overview ---------------------------------------------------------------------------------
