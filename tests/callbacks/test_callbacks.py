@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -502,6 +502,7 @@ def test_curves_follow_the_history_and_are_not_drawn_for_the_test() -> None:
         partial(RatePerDimension, 1, 0),
         partial(LatentScatter, 1, 0),
         partial(TensorBoardPages, 0),
+        partial(Pictures, "pictures", {}, 1),
     ],
 )
 def test_drawings_of_nothing_are_refused(make: Any) -> None:
@@ -536,9 +537,10 @@ def fit(
     *callbacks: Callback,
     module: VAEModule | None = None,
     data: ImageDataModule | None = None,
+    max_files: int = 100,
     **options: Any,
 ) -> Pictures:
-    pictures = Pictures(str(folder / "pictures"), drawings)
+    pictures = Pictures(str(folder / "pictures"), drawings, max_files)
     trainer = tiny_trainer(folder, pictures, *callbacks, **options)
     trainer.fit(module or tiny_module(), datamodule=data or tiny_data())
     return pictures
@@ -580,6 +582,17 @@ def test_drawings_are_made_every_few_epochs_and_at_the_last(tmp_path: Path) -> N
     }
 
 
+def test_a_long_run_keeps_the_first_the_last_and_evenly_spaced_pictures(tmp_path: Path) -> None:
+    fit(tmp_path, {"grey": Spy(), "second": Spy(2)}, max_files=5, max_epochs=14)
+    kept = [int(name[6:9]) for name in files(tmp_path / "pictures/grey")]
+    assert len(kept) == 5
+    assert (kept[0], kept[-1]) == (1, 14)
+    gaps = [after - before for before, after in pairwise(kept)]
+    assert max(gaps) <= 2 * min(gaps) + 1
+    # Seven were drawn.
+    assert len(files(tmp_path / "pictures/second")) == 5
+
+
 class StopAfter(Callback):
     """Ends a run early, as early stopping does."""
 
@@ -615,6 +628,7 @@ def test_test_pictures_are_of_test_images(tmp_path: Path) -> None:
     pictures = Pictures(
         str(tmp_path / "pictures"),
         {"reconstructions": Reconstructions(50, 1, 4), "curves": Curves(50)},
+        max_files=2,
     )
     tiny_trainer(tmp_path, pictures).test(module, datamodule=data, verbose=False)
     assert files(tmp_path / "pictures") == ["reconstructions/test.png"]
@@ -728,7 +742,7 @@ def test_history_has_no_point_for_an_epoch_that_was_not_validated(tmp_path: Path
 def test_history_survives_a_checkpoint_of_plain_containers(tmp_path: Path) -> None:
     before = fit(tmp_path, {}, max_epochs=2)
     torch.save(before.state_dict(), tmp_path / "state")
-    after = Pictures(str(tmp_path), {})
+    after = Pictures(str(tmp_path), {}, max_files=2)
     after.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
     assert after.history == before.history
     assert len(after.history["val/elbo"]) == 2
@@ -759,7 +773,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     module, data = tiny_module(config=CONFIG), tiny_data()
     trainer = tiny_trainer(
         folder,
-        Pictures(str(folder / "pictures"), drawings),
+        Pictures(str(folder / "pictures"), drawings, max_files=2),
         TensorBoardPages(projected=6),
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         max_epochs=EPOCHS,
