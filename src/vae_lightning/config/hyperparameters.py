@@ -9,7 +9,7 @@ _TRAINER = ("accelerator", "precision", "max_epochs", "gradient_clip_val")
 
 # Locations of files, and keys that repeat another key.
 _LEFT_OUT = (
-    "data", "data.source", "data.root", "data.seed", "data.eval_batch_size",
+    "data", "data.source", "data.root", "data.path", "data.seed", "data.eval_batch_size",
     "data.cache", "data.max_resident_gb", "data.num_workers",
 )  # fmt: skip
 
