@@ -33,6 +33,7 @@ def test_an_installed_wheel_trains_from_any_folder(tmp_path: Path) -> None:
 
     where = python("-c", "from vae_lightning import config; print(config.CONF_DIR)")
     assert where.strip() == str(site / "vae_lightning" / "conf")
+    assert "train " in python(str(site / "bin" / "vae-lightning"))
     output = python(
         "-m",
         "vae_lightning.train",

@@ -1,6 +1,5 @@
 """Learned priors: compared with integrals, torch and the posteriors that they mix."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -325,16 +324,6 @@ def test_a_sample_of_the_flow_computes_each_spline_once(monkeypatch: pytest.Monk
         monkeypatch.setattr(step, "univariate", Counted)
     prior(encode_nothing).sample(torch.Size([10]))
     assert sum(splines) == 10 * 6 * 2
-
-
-def test_flow_without_zuko_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("zuko", "zuko.flows"):
-        monkeypatch.setitem(sys.modules, name, None)
-    for part in ("prior", "posterior"):
-        with pytest.raises(ConfigError, match=r"pip install 'vae-lightning\[flows\]'") as caught:
-            composed_model("paths.run_dir=unused", f"model/{part}=flow")
-        assert "\n" not in str(caught.value)
-        assert f"model.{part}" in str(caught.value)
 
 
 def test_flow_leaves_the_checks_of_other_distributions_on() -> None:

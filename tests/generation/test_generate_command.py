@@ -253,4 +253,4 @@ def test_help_lists_the_modes_and_answers_without_torch(
     process = run_command("--help", module="vae_lightning.generate")
     assert process.returncode == 0, process.stderr
     assert "samples" in process.stdout
-    assert "draw_from: prior" in process.stdout
+    assert "mode.draw_from=prior" in process.stdout

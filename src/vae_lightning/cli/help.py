@@ -65,7 +65,7 @@ class Help:
 
     def overview(self) -> str:
         """The groups with their options, the most used keys, and examples."""
-        file = self._file("", self.command)
+        file = self.file("", self.command)
         words, examples = without_examples(file.comment)
         parts = [
             prose(words),
@@ -74,7 +74,7 @@ class Help:
             "--help <group> explains the options and their keys)",
             "\n".join(self._overview_of_group(name) for name in self.groups),
             "Keys (key=value)",
-            table(self._with_values(self._keys("", self.command))),
+            table(self._with_values(self.keys("", self.command))),
         ]
         used = [key for name in MOST_USED if (key := self._key(name))]
         if used:
@@ -84,7 +84,7 @@ class Help:
         )
         flags = [
             (f"--help {example}", "the options and keys of a group"),
-            (f"--help {example}={self._options(example)[-1]}", "one option"),
+            (f"--help {example}={self.options(example)[-1]}", "one option"),
             ("--cfg job", "show the whole configuration; do not run"),
             ("-m", "run a job for each combination of values, as in seed=0,1,2"),
             ("--version", "the version of vae_lightning"),
@@ -104,12 +104,12 @@ class Help:
         group, equals, option = name.partition("=")
         if group not in self.groups:
             raise ConfigError(self._unknown(group))
-        options = self._options(group)
+        options = self.options(group)
         if not equals:
             title = f"{group}: {' '.join(self.groups[group].split())}".rstrip(": ")
             usage = f"  python -m vae_lightning.{self.command} {group}=<option>"
             if len(options) > _MOST_OPTIONS:
-                rows = [(item, headline(self._file(group, item).comment)) for item in options]
+                rows = [(item, headline(self.file(group, item).comment)) for item in options]
                 more = f"--help {group}=<option> shows one in full."
                 return "\n\n".join([prose(title), usage, table(rows, column=24), more])
             return "\n\n".join(
@@ -129,7 +129,7 @@ class Help:
         return f"{topic} is not a group of {self.command}: {nearest(topic, self.groups)}"
 
     def _overview_of_group(self, name: str) -> str:
-        options = self._options(name)
+        options = self.options(name)
         default = _names(self.choices[name])
         shown = " ".join(f"[{item}]" if item in default else item for item in options)
         if len(options) > _MOST_OPTIONS:
@@ -139,7 +139,7 @@ class Help:
 
     def _page(self, group: str, option: str) -> str:
         """One option: what it is, what it is built on, and its keys."""
-        file = self._file(group, option)
+        file = self.file(group, option)
         default = " (default)" if option in _names(self.choices[group]) else ""
         parts = [f"{group}={option}{default}", prose(file.comment, 2)]
         others = [choice for choice in file.choices if choice.group]
@@ -156,7 +156,7 @@ class Help:
                 f"{_joined(group, choice.group)}={_shown(choice.option)}" for choice in others
             ]
             parts.append("\n".join(wrapped(f"Chooses {', '.join(chosen)}.", 2)))
-        inherited = {key.name: key for key in self._keys(group, option)}
+        inherited = {key.name: key for key in self.keys(group, option)}
         names = [self._full_name(group, file, key) for key in file.keys]
         keys = [
             Key(name, key.value, inherited[name].comment)
@@ -168,7 +168,7 @@ class Help:
 
     def _groups(self, group: str, package: str, option: str) -> Iterator[tuple[str, str]]:
         """The groups that an option leads to, with the comments on them."""
-        for choice in self._file(group, option).choices:
+        for choice in self.file(group, option).choices:
             if not choice.group:
                 yield from self._groups(group, package, str(choice.option).partition("@")[0])
             elif (name := _joined(group, choice.group)) in self.choices:
@@ -178,19 +178,19 @@ class Help:
 
     def _comment(self, group: str, name: str) -> str:
         """The comment on a group, from the first option of its parent that has one."""
-        for option in self._options(group):
-            for choice in self._file(group, option).choices:
+        for option in self.options(group):
+            for choice in self.file(group, option).choices:
                 if choice.group == name and choice.comment:
                     return choice.comment
         return ""
 
-    def _keys(self, group: str, option: str) -> list[Key]:
+    def keys(self, group: str, option: str) -> list[Key]:
         """The keys of an option and of those that it is built on."""
-        file = self._file(group, option)
+        file = self.file(group, option)
         found: dict[str, Key] = {}
         for choice in file.choices:
             if not choice.group and "@" not in str(choice.option):
-                found |= {key.name: key for key in self._keys(group, str(choice.option))}
+                found |= {key.name: key for key in self.keys(group, str(choice.option))}
         for key in file.keys:
             name = self._full_name(group, file, key)
             known = found.get(name)
@@ -202,7 +202,7 @@ class Help:
         for group in sorted(self.groups, key=len, reverse=True):
             if name.startswith(f"{_package(group)}."):
                 for option in _names(self.choices[group]):
-                    for key in self._keys(group, option):
+                    for key in self.keys(group, option):
                         if key.name == name:
                             return key
         return None
@@ -221,12 +221,12 @@ class Help:
             rows.append(_key_row(Key(key.name, shown, key.comment)))
         return rows
 
-    def _options(self, group: str) -> list[str]:
+    def options(self, group: str) -> list[str]:
         folder = group.partition("@")[0]
         files = [file for place in self.folders for file in (place / folder).glob("*.yaml")]
         return sorted({file.stem for file in files})
 
-    def _file(self, group: str, option: str) -> ConfigFile:
+    def file(self, group: str, option: str) -> ConfigFile:
         path = Path(group.partition("@")[0]) / f"{option}.yaml"
         for folder in self.folders:
             if (folder / path).is_file():
