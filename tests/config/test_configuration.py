@@ -196,6 +196,7 @@ def test_a_target_inside_an_argument_is_checked_like_the_outermost_one() -> None
         node = {
             "_target_": "vae_lightning.callbacks.Pictures",
             "dirpath": "unused",
+            "max_files": 1,
             "drawings": value,
         }
         with pytest.raises(ConfigError, match=r"callbacks\.drawings.*subprocess\.Popen"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import loggers
 from torch.nn.functional import pad
 
 from vae_lightning.metrics.latents import latent_means
@@ -16,10 +16,12 @@ def writers(trainer: Trainer) -> list[Any]:
     """The SummaryWriters of a run; empty in all processes but the first."""
     if not trainer.is_global_zero:
         return []
-    return [item.experiment for item in trainer.loggers if isinstance(item, TensorBoardLogger)]
+    return [
+        item.experiment for item in trainer.loggers if isinstance(item, loggers.TensorBoardLogger)
+    ]
 
 
-class StepLogger(TensorBoardLogger):
+class TensorBoardLogger(loggers.TensorBoardLogger):
     """Lightning's logger of TensorBoard, without the curve of the epoch over the steps."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
