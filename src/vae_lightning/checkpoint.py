@@ -130,24 +130,26 @@ class Checkpoint:
             changes: settings of `data` that replace those of training, unless they are None.
 
         Raises:
-            DataError: the folder holds other files than in training. It is a warning if the folder
-                was named by `data_dir` or `root`.
+            DataError: the folder or file is another than in training. It is a warning if it was
+                named by `data_dir`, or in `changes`.
         """
         from hydra.utils import get_class
 
         node = dict(self.config["data"])
         check_node(node, "data")
         given = {key: value for key, value in changes.items() if value is not None}
-        shared = getattr(get_class(node["_target_"]), "shared_root", True)
+        cls = get_class(node["_target_"])
+        shared, key = getattr(cls, "shared_root", True), getattr(cls, "location_key", "root")
         if data_dir is not None and shared:
             given.setdefault("root", data_dir)
-        found = {} if "root" in given else {"root": self.origin.find(node["root"], shared)}
+        found = {} if key in given else {key: self.origin.find(node[key], shared)}
         data = instantiate(node | found | given, "data")
         if not found:
             self.check_same_data(data)
         elif self.origin.same_files(data) is False:
+            what = "folder" if key == "root" else "file"
             raise DataError(
-                f"{self._other_files(data)}: name the folder of those images with data.root=, or "
+                f"{self._other_files(data)}: name the {what} of those images with data.{key}=, or "
                 "this one to use it"
             )
         return data
@@ -164,7 +166,7 @@ class Checkpoint:
         if not self.origin.same_order(data, order):
             raise CheckpointError(
                 f"the classes of {self.path} have another order than those of "
-                f"{data.protocol.root}, {shortened(data.class_names)}: set data.class_order={order}"
+                f"{data.location}, {shortened(data.class_names)}: set data.class_order={order}"
             )
         if self.origin.same_files(data) is False:
             warnings.warn(self._other_files(data), stacklevel=2)
@@ -180,7 +182,7 @@ class Checkpoint:
 
     def _other_files(self, data: "ImageDataModule") -> str:
         return (
-            f"{data.protocol.root} does not hold the files that {self.path} was trained on: "
+            f"{data.location} does not hold the files that {self.path} was trained on: "
             f"{self.origin.difference(data)}"
         )
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,17 @@ from tiny import (
     tiny_trainer,
     tiny_vae,
 )
-from vae_lightning.callbacks import Pictures, ProgressBar, TensorBoardPages
+from vae_lightning.callbacks import Pictures, ProgressBar, TensorBoardPages, plots
+from vae_lightning.callbacks import drawings as drawings_module
 from vae_lightning.callbacks.drawings import Manifold, Reconstructions, Samples, Traversals
 from vae_lightning.callbacks.pictures import Drawing, DrawingContext, History
 from vae_lightning.callbacks.plots import Curves, LatentScatter, RatePerDimension
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ImageDataModule
 from vae_lightning.distributions.posteriors.posterior import Posterior
+from vae_lightning.drawing.figures import to_image
 from vae_lightning.drawing.grids import grid
+from vae_lightning.drawing.labelled_grid import labelled_grid
 from vae_lightning.models import VAE
 from vae_lightning.objectives.objective import TERMS
 from vae_lightning.training.module import VAEModule
@@ -52,7 +55,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 DRAWINGS: dict[str, Any] = to_container(compose("train").callbacks.pictures.drawings)
 # Drawings that have nothing to show for a model of some latent sizes; all others always do.
-ONLY_FOR = {"manifold": [2], "latent_scatter": [2], "traversals": [5]}
+ONLY_FOR = {"manifold": [2], "traversals": [5]}
 HISTORY: History = {
     f"{stage}/{name}": [(1, 12.0 + shift), (2, 11.0 + shift)]
     for stage, shift in (("train", 0.0), ("val", 0.5))
@@ -84,9 +87,20 @@ def draw(drawing: Drawing, context: DrawingContext) -> Tensor:
     return picture
 
 
+def starts(picture: Tensor) -> tuple[list[int], list[int]]:
+    """The first pixels of the rows and columns of images; after the last, of the margin."""
+    lines = (picture == 96).all(0)  # between the images
+    down, right = lines.sum(1), lines.sum(0)
+    found = []
+    for line in ((down == down.max()).tolist(), (right == right.max()).tolist()):
+        found.append([i + 1 for i in range(len(line) - 1) if line[i] and not line[i + 1]])
+    return found[0], found[1]
+
+
 def cell(picture: Tensor, row: int, column: int) -> Tensor:
     """An image of a grid at its own size, uint8 (4, 4)."""
-    top, left = STRIDE * row + 2, STRIDE * column + 2
+    tops, lefts = starts(picture)
+    top, left = tops[row], lefts[column]
     enlarged = picture[:, top : top + CELL, left : left + CELL]
     assert (enlarged == enlarged[0]).all()
     small = enlarged[0, :: CELL // SIZE, :: CELL // SIZE]
@@ -96,7 +110,8 @@ def cell(picture: Tensor, row: int, column: int) -> Tensor:
 
 def grid_size(picture: Tensor) -> tuple[int, int]:
     """Rows and columns."""
-    return (picture.shape[1] - 2) // STRIDE, (picture.shape[2] - 2) // STRIDE
+    rows, columns = starts(picture)
+    return len(rows) - 1, len(columns) - 1
 
 
 def bytes_of(images: Tensor) -> Tensor:
@@ -290,7 +305,15 @@ def test_rates_of_several_layers_are_told_apart_by_colour() -> None:
         head(model.posteriors[0]).bias[:3] = 2.0
         head(model.posteriors[1]).bias[:2] = 1.0
     picture = draw(RatePerDimension(1, count=5), context_of(model))
-    heights = [where(picture, colour).sum(0).max().item() for colour in (BLUE, ORANGE, GREEN)]
+    # From the axis up: the legend has the colours too.
+    bottom = int(where(picture, BLUE).nonzero()[:, 0].max())
+    heights = [
+        max(
+            next((n for n, is_bar in enumerate(column) if not is_bar), 0)
+            for column in where(picture, colour)[: bottom + 1].flip(0).T.tolist()
+        )
+        for colour in (BLUE, ORANGE, GREEN)
+    ]
     assert heights[0] / heights[1] == pytest.approx(4, rel=0.05)
     assert heights[2] == 0
     first, second = (where(picture, colour).any(0).nonzero().min() for colour in (BLUE, ORANGE))
@@ -319,6 +342,134 @@ def test_latent_scatter_shows_as_many_images_as_were_asked_for() -> None:
     middle_right, middle_up = left + width / 2, 500 - (bottom + height / 2)
     assert (right - middle_right) / (side / 6) == pytest.approx(2.0, abs=0.03)
     assert (middle_up - up) / (side / 6) == pytest.approx(-1.0, abs=0.03)
+
+
+def test_latent_scatter_of_more_dimensions_shows_the_principal_components() -> None:
+    model = tiny_vae(5, hidden=[])
+    with torch.no_grad():
+        head(model.posterior).weight.zero_()
+        head(model.posterior).bias.zero_()
+        # Dimension 3 moves twice as far as dimension 1, and with another pixel.
+        head(model.posterior).weight[3, 0] = 4.0
+        head(model.posterior).weight[1, 1] = 2.0
+    shown = context_of(model, val_size=20)
+    means = model.latent_means(*shown.data.images("val", 20))
+    points, explained = plots._principal_components(means)
+    assert torch.corrcoef(torch.stack([points[:, 0], means[:, 3].double()]))[0, 1].abs() > 0.95
+    assert explained[0] > 0.5
+    assert sum(explained) == pytest.approx(1)
+    picture = draw(LatentScatter(1, count=20), shown)
+    for colour in (BLUE, ORANGE, GREEN):
+        assert where(picture, colour).any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_latent_scatter_of_a_collapsed_posterior_is_drawn() -> None:
+    model = tiny_vae(5)
+    with torch.no_grad():
+        head(model.posterior).weight.zero_()
+    draw(LatentScatter(1, count=20), context_of(model))
+    assert LatentScatter(1, count=1).draw(context_of(model)) is None
+
+
+# -- labels ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labels(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The labels of the last grid."""
+    found: dict[str, Any] = {}
+
+    def record(groups: Sequence[Tensor], columns: int, **labels: Any) -> Any:
+        found.clear()
+        found.update(labels)
+        return labelled_grid(groups, columns, **labels)
+
+    monkeypatch.setattr(drawings_module, "labelled_grid", record)
+    return found
+
+
+def test_rows_of_reconstructions_are_named(labels: dict[str, Any]) -> None:
+    draw(Reconstructions(1, rows=2, columns=3), context_of(tiny_vae()))
+    assert labels["group_titles"] == ["input", "reconstruction"] * 2
+    assert labels["title"] == "val images and their reconstructions"
+
+
+def test_rows_of_traversals_have_their_dimension_and_rate_and_the_columns_their_value(
+    labels: dict[str, Any],
+) -> None:
+    model = tiny_vae(4)
+    with torch.no_grad():
+        head(model.posterior).weight.zero_()
+        head(model.posterior).bias.zero_()
+        # Variances of 1: the rates are half the squares of the means.
+        head(model.posterior).bias[:4] = torch.tensor([-1.0, 2.0, 0.5, 0.0])
+    draw(Traversals(1, count=5, max_dimensions=2), context_of(model))
+    assert labels["group_titles"] == ["z1   2.00 nats", "z0   0.50 nats"]
+    assert labels["column_titles"] == ["-3.0", "-1.5", "0", "+1.5", "+3.0"]
+    assert labels["title"] == (
+        "one dimension of z varied around val image 0; 2 of 4 dimensions, 2.50 of 2.62 nats"
+    )
+
+
+def test_the_axes_of_a_manifold_are_named(labels: dict[str, Any]) -> None:
+    draw(Manifold(1, count=5), context_of(tiny_vae()))
+    assert labels["title"] == "to the right z0, -1.28 to +1.28;   upwards z1, -1.28 to +1.28"
+
+
+def test_samples_of_a_conditional_model_have_the_class_above_each_column(
+    labels: dict[str, Any],
+) -> None:
+    small = [f"model.{part}.hidden=[4]" for part in ("encoder", "decoder")]
+    model = composed_model("model=conditional", "data=digits", f"data.size={SIZE}", *small)
+    assert model.num_classes == 10
+    data = read_data()
+    data.source.class_names = tuple(f"the class {n}" for n in range(10))
+    with torch.no_grad():
+        picture = Samples(1, count=20).draw(DrawingContext(model.eval(), data, "val", {}))
+    assert labels["column_titles"] == data.class_names
+    assert grid_size(picture) == (2, 10)
+    draw(Samples(1, count=8), context_of(tiny_vae()))
+    assert "column_titles" not in labels
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2, 5, 60])
+@pytest.mark.parametrize("classes", [("dot", "line", "blob"), tuple("x" * 20 + c for c in "abc")])
+def test_no_text_of_a_plot_is_cut(
+    latent_dim: int, classes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+
+    def record(figure: Any) -> Tensor:
+        figures.append(figure)
+        return to_image(figure)
+
+    monkeypatch.setattr(plots, "to_image", record)
+    model = tiny_vae(latent_dim)
+    with torch.no_grad():
+        head(model.posterior).bias.fill_(2.0)
+    shown = context_of(model, val_size=20)
+    shown.data.source.class_names = classes
+    many = shown.data.images("val", 20)
+    # As many images as a real run draws.
+    monkeypatch.setattr(
+        DrawingContext, "images", lambda self, n: tuple(x[:1].expand(n, *x.shape[1:]) for x in many)
+    )
+    for drawing in (Curves(1), RatePerDimension(1, 5000), LatentScatter(1, 10_000)):
+        with torch.no_grad():
+            drawing.draw(shown)
+    assert len(figures) == (2 if latent_dim == 1 else 3)
+    for figure in figures:
+        for axes in figure.axes:
+            inside = [axes.title, axes.xaxis.label, axes.yaxis.label]
+            inside += axes.get_legend().get_texts() if axes.get_legend() else []
+            for text in inside:
+                box = text.get_window_extent()
+                place = (text.get_text(), box, figure.bbox)
+                assert box.x0 >= 0, place
+                assert box.y0 >= 0, place
+                assert box.x1 <= figure.bbox.x1, place
+                assert box.y1 <= figure.bbox.y1, place
 
 
 def test_curves_show_training_and_validation_in_each_chart() -> None:
@@ -351,6 +502,7 @@ def test_curves_follow_the_history_and_are_not_drawn_for_the_test() -> None:
         partial(RatePerDimension, 1, 0),
         partial(LatentScatter, 1, 0),
         partial(TensorBoardPages, 0),
+        partial(Pictures, "pictures", {}, 1),
     ],
 )
 def test_drawings_of_nothing_are_refused(make: Any) -> None:
@@ -385,9 +537,10 @@ def fit(
     *callbacks: Callback,
     module: VAEModule | None = None,
     data: ImageDataModule | None = None,
+    max_files: int = 100,
     **options: Any,
 ) -> Pictures:
-    pictures = Pictures(str(folder / "pictures"), drawings)
+    pictures = Pictures(str(folder / "pictures"), drawings, max_files)
     trainer = tiny_trainer(folder, pictures, *callbacks, **options)
     trainer.fit(module or tiny_module(), datamodule=data or tiny_data())
     return pictures
@@ -429,6 +582,17 @@ def test_drawings_are_made_every_few_epochs_and_at_the_last(tmp_path: Path) -> N
     }
 
 
+def test_a_long_run_keeps_the_first_the_last_and_evenly_spaced_pictures(tmp_path: Path) -> None:
+    fit(tmp_path, {"grey": Spy(), "second": Spy(2)}, max_files=5, max_epochs=14)
+    kept = [int(name[6:9]) for name in files(tmp_path / "pictures/grey")]
+    assert len(kept) == 5
+    assert (kept[0], kept[-1]) == (1, 14)
+    gaps = [after - before for before, after in pairwise(kept)]
+    assert max(gaps) <= 2 * min(gaps) + 1
+    # Seven were drawn.
+    assert len(files(tmp_path / "pictures/second")) == 5
+
+
 class StopAfter(Callback):
     """Ends a run early, as early stopping does."""
 
@@ -464,6 +628,7 @@ def test_test_pictures_are_of_test_images(tmp_path: Path) -> None:
     pictures = Pictures(
         str(tmp_path / "pictures"),
         {"reconstructions": Reconstructions(50, 1, 4), "curves": Curves(50)},
+        max_files=2,
     )
     tiny_trainer(tmp_path, pictures).test(module, datamodule=data, verbose=False)
     assert files(tmp_path / "pictures") == ["reconstructions/test.png"]
@@ -577,7 +742,7 @@ def test_history_has_no_point_for_an_epoch_that_was_not_validated(tmp_path: Path
 def test_history_survives_a_checkpoint_of_plain_containers(tmp_path: Path) -> None:
     before = fit(tmp_path, {}, max_epochs=2)
     torch.save(before.state_dict(), tmp_path / "state")
-    after = Pictures(str(tmp_path), {})
+    after = Pictures(str(tmp_path), {}, max_files=2)
     after.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
     assert after.history == before.history
     assert len(after.history["val/elbo"]) == 2
@@ -608,7 +773,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     module, data = tiny_module(config=CONFIG), tiny_data()
     trainer = tiny_trainer(
         folder,
-        Pictures(str(folder / "pictures"), drawings),
+        Pictures(str(folder / "pictures"), drawings, max_files=2),
         TensorBoardPages(projected=6),
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         max_epochs=EPOCHS,
@@ -701,7 +866,9 @@ def test_projector_has_posterior_means_of_test_images_with_their_labels(board: B
     with torch.no_grad():
         (latent,) = board.module.model.infer(images, 1)
         means = latent.mean
-    torch.testing.assert_close(torch.tensor(points), means)
+    # The projector shows three dimensions.
+    shown = torch.cat([means, torch.zeros(6, 1)], dim=1)
+    torch.testing.assert_close(torch.tensor(points), shown)
     (metadata,) = board.folder.rglob("metadata.tsv")
     names = [TinySource.class_names[label] for label in labels.tolist()]
     assert metadata.read_text().split() == names

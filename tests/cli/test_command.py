@@ -99,7 +99,7 @@ MISTAKES = [
     # a key
     (["model.latent_dmi=3"], ["latent_dmi", "did you mean latent_dim?"]),
     (["trainer.max_epoch=3"], ["max_epoch", "did you mean max_epochs?"]),
-    (["dta=mnist"], ["dta", "did you mean data?"]),
+    (["dta=mnist"], ["dta", "did you mean data=mnist?"]),
     (["sede=1"], ["sede", "did you mean seed?"]),
     (["+model.encoder.hiden=[3]"], ["model.encoder.hiden", "did you mean hidden?"]),
     (["+sede=1"], ["sede", "seed"]),

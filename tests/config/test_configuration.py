@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -81,6 +82,9 @@ def test_an_option_can_be_chosen_and_builds_what_it_describes(option: Path, tmp_
         for number in range(20):
             Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
         together.append(f"data.root={tmp_path}")
+    if name == "arrays":
+        np.save(tmp_path / "images.npy", np.zeros((20, 8, 8), np.uint8))
+        together.append(f"data.path={tmp_path / 'images.npy'}")
     choice = f"[default,{name}]" if name in ADDED else name
     overrides = [f"{group}={choice}", *together, "paths.run_dir=unused"]
     command = "generate" if group == "mode" or name == "on_checkpoint" else "train"
@@ -192,6 +196,7 @@ def test_a_target_inside_an_argument_is_checked_like_the_outermost_one() -> None
         node = {
             "_target_": "vae_lightning.callbacks.Pictures",
             "dirpath": "unused",
+            "max_files": 1,
             "drawings": value,
         }
         with pytest.raises(ConfigError, match=r"callbacks\.drawings.*subprocess\.Popen"):

@@ -44,6 +44,21 @@ def test_titles_of_a_labelled_grid_do_not_overlap_its_images() -> None:
     assert pixels.shape[1] < left + 98 + 20
 
 
+def test_column_titles_wider_than_an_image_stand_upright_above_it() -> None:
+    images = torch.zeros(2, 1, 48, 48)
+    short, wide = (
+        np.asarray(labelled_grid([images], 2, title="t", column_titles=[name, ""]))
+        for name in ("coat", "an ankle boot, black")
+    )
+    assert short.shape[1] == wide.shape[1]
+    assert wide.shape[0] > short.shape[0] + 60
+    rows, columns = np.nonzero((wide[25:] < 200).all(-1) & (wide[25:] > 100).all(-1))
+    written = rows < np.nonzero((wide[25:] == 96).all(-1).sum(1) > 50)[0][0]
+    # In the first column, and from above the images up to the title.
+    assert columns[written].max() < 10 + 48
+    assert rows[written].max() - rows[written].min() > 80
+
+
 def test_a_grid_of_bytes_is_that_of_the_same_floats() -> None:
     pixels = torch.arange(256).byte().reshape(4, 1, 8, 8)
     assert torch.equal(grid(pixels, 2), grid(pixels / 255, 2))

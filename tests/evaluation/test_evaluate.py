@@ -1,6 +1,7 @@
 """`python -m vae_lightning.evaluate` as a user runs it."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,19 @@ def test_an_evaluation_that_does_not_fit_is_refused_in_one_line(
     assert line in outcome.err
     assert len(outcome.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_processes_than_cores_are_refused(
+    call_command: CallCommand, finished_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # They would wait for each other without end.
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    options = ["device=cpu", "devices=99"]
+    outcome = call_command(f"ckpt_path={finished_run.folder}", *options, command="evaluate")
+    assert outcome.status == 1
+    assert outcome.err == (
+        "error: devices=99 would start as many processes, and this machine has 4 cores: at most 4\n"
+    )
 
 
 def test_help_answers_without_torch(run_command: RunCommand) -> None:

@@ -1,11 +1,14 @@
 """The public methods of all models and options."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, Uniform
+from torch.overrides import TorchFunctionMode
 
 from linear_gaussian import grey_images, linear_gaussian, log_evidence, with_wrong_posterior
 from tiny import composed_model, options, spaces
@@ -13,8 +16,11 @@ from vae_lightning.distributions.flows import FlowDistribution
 from vae_lightning.distributions.normal_mixture import NormalMixture
 from vae_lightning.distributions.spaces import PATHS, PRIORS
 from vae_lightning.distributions.temperature import tempered
+from vae_lightning.metrics import latents
 from vae_lightning.metrics.likelihood import bounds_of
 from vae_lightning.models import Model
+from vae_lightning.models.hierarchical import HierarchicalVAE
+from vae_lightning.models.vector_quantized import VectorQuantized
 from vae_lightning.utils.random_state import noise_of
 
 SMALL = ("data=digits", "data.size=8")
@@ -255,19 +261,126 @@ def test_a_temperature_without_meaning_is_refused(
         (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "images of torch.uint8: give floats"),
         (torch.zeros(2, 1, 8, 8).double(), "of torch.float64: this model takes torch.float32"),
         (torch.full((2, 1, 8, 8), 255.0), "images from 255 to 255: the values must be in"),
-        (torch.full((2, 1, 8, 8), float("nan")), "images from nan to nan"),
+        (torch.full((2, 1, 8, 8), float("nan")), "images from nan to nan: the values"),
+        (np.zeros((2, 1, 8, 8), np.float32), "images must be a torch.Tensor and not a ndarray"),
     ],
 )
-def test_what_is_not_images_of_the_model_is_refused(images: Tensor, message: str) -> None:
+def test_what_is_not_images_of_the_model_is_refused(images: Any, message: str) -> None:
     model = model_of("posterior diagonal_normal")
     good = torch.zeros(2, 1, 8, 8)
-    with pytest.raises(ValueError, match=message):
-        model.reconstruct(images)
-    with pytest.raises(ValueError, match=message):
-        model.log_likelihood(images, 2)
-    for a, b in ((images, good), (good, images)):
+    calls: list[Callable[[], object]] = [
+        lambda: model.encode(images),
+        lambda: model.latent_means(images),
+        lambda: model.reconstruct(images),
+        lambda: model.log_likelihood(images, 2),
+        lambda: model.interpolate(images, good, 2),
+        lambda: model.interpolate(good, images, 2),
+    ]
+    if isinstance(images, np.ndarray) or "the values" not in message:
+        calls += [lambda: model(images, 1), lambda: model.infer(images, 1)]
+    for call in calls:
+        with pytest.raises(ValueError, match=message) as refused:
+            call()
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["conditional", "hierarchical", "bottom up", "vector quantized"])
+def test_every_model_checks_images_latents_and_numbers(name: str) -> None:
+    model: Any = model_of(name)
+    x, labels = inputs(model)
+    size = model.latent_means(x, labels).shape[1]
+    samples = [latent.z for latent in model.infer(x, 2, labels)]
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: model.encode(255 * x, labels), "the values must be in"),
+        (lambda: model.latent_means(255 * x, labels), "the values must be in"),
+        (lambda: model.latent_means(x.numpy(), labels), "images must be a torch.Tensor"),
+        (lambda: model(x[:, :, :4], 1, labels), r"images of shape \(3, 1, 4, 8\)"),
+        (lambda: model.infer(x.flatten(1), 1, labels), r"images of shape \(3, 64\)"),
+        (lambda: model.chunked_trace(x.byte(), 1, labels), "images of torch.uint8"),
+        (lambda: model(x, 0, labels), "num_samples=0 is out of range"),
+        (lambda: model.infer(x, 2.5, labels), "num_samples=2.5 is not a whole number"),
+        (lambda: model.mean_images(torch.zeros(3, size + 1), labels), r"takes \(N, "),
+        (lambda: model.mean_images(torch.zeros(size), labels), r"latents of shape"),
+        (lambda: model.mean_images(np.zeros((3, size)), labels), "latents must be a torch.Tensor"),
+        (lambda: model.mean_images(torch.zeros(3, size).double(), labels), "of torch.float64"),
+        (lambda: model.images_between(*torch.zeros(2, 3, size + 1), torch.ones(1)), r"\(N, "),
+        (lambda: model.predict(samples[0], labels), "must be a list with a tensor for each"),
+        (lambda: model.predict([*samples, samples[0]], labels), "must be a list"),
+        (lambda: model.predict([z[0] for z in samples], labels), r"takes \(K, B, "),
+        (lambda: model.predict([z > 0 for z in samples], labels), "latents of torch.bool"),
+        (lambda: model.sample_latents(0), "num_images=0 is out of range"),
+        (lambda: model.sample_latents(2.5), "num_images=2.5 is not a whole number"),
+        (lambda: model.sample(True), "num_images=True is not a whole number"),
+    ]
+    for call, message in calls:
+        with pytest.raises(ValueError, match=message) as refused:
+            call()
+        assert "\n" not in str(refused.value)
+
+
+def test_images_and_labels_on_another_device_than_the_model_are_refused() -> None:
+    model = model_of("conditional")
+    x, labels = inputs(model)
+    with pytest.raises(ValueError, match="images on meta: this model is on cpu"):
+        model.latent_means(x.to("meta"), labels)
+    assert labels is not None
+    with pytest.raises(ValueError, match="labels on meta: the images are on cpu"):
+        model.latent_means(x, labels.to("meta"))
+    with pytest.raises(ValueError, match="latents on meta: this model is on cpu"):
+        model.mean_images(model.sample_latents(3).to("meta"), labels)
+
+
+def test_codes_that_do_not_exist_and_dimensions_beyond_the_last_are_refused() -> None:
+    quantized, layered = model_of("vector quantized"), model_of("hierarchical")
+    assert isinstance(quantized, VectorQuantized)
+    assert isinstance(layered, HierarchicalVAE)
+    size = quantized.prior.map_size
+    for codes, message in (
+        (torch.full((2, *size), 9999), "codes from 9999 to 9999: they are 0 to"),
+        (torch.zeros(2, *size), "codes of torch.float32"),
+        (torch.zeros(2, 99, 99, dtype=torch.int64), r"shape \(2, 99, 99\)"),
+    ):
         with pytest.raises(ValueError, match=message):
-            model.interpolate(a, b, 2)
+            quantized.vectors_of(codes)
+    with pytest.raises(ValueError, match=r"vectors of torch\.float32 and shape"):
+        quantized.decode(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"moved=\[5\]: name dimensions from 0 to 4"):
+        layered.follow(torch.zeros(2, 5), [5])
+
+
+class _Waits(TorchFunctionMode):
+    """Notes the functions that wait for a GPU to look at values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in ("aminmax", "unique", "item", "tolist", "__bool__", "__format__"):
+            self.called.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["conditional", "hierarchical", "vector quantized"])
+def test_no_step_of_training_or_evaluation_waits_for_a_look_at_the_values(name: str) -> None:
+    model = model_of(name)
+    x, labels = inputs(model)
+    with _Waits() as waits, torch.no_grad():
+        _ = model(x, 2, labels).elbo
+        _ = model.chunked_trace(x, 2, labels).elbo
+        latents.latent_means(model, x, labels)
+        latents.inferred(model, x, labels)
+    assert waits.called == []
+    with _Waits() as waits:
+        model.latent_means(x, labels)
+    assert "aminmax" in waits.called
+
+
+def test_autocast_decodes_latents_of_its_own_type() -> None:
+    model = model_of("posterior diagonal_normal")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.mean_images(torch.zeros(2, 4, dtype=torch.bfloat16)).shape == (2, 1, 8, 8)
 
 
 def test_an_unknown_path_is_refused_with_the_known_ones() -> None:
@@ -283,9 +396,10 @@ def test_an_unknown_path_is_refused_with_the_known_ones() -> None:
         (torch.tensor([1]), r"labels of torch.int64 and shape \(1,\): for 2 images"),
         (torch.tensor([1.0, 2.0]), "labels of torch.float32"),
         (torch.tensor([1, 10]), "class 10 does not exist: they are 0 to 9"),
+        (np.array([1, 2]), "labels must be a torch.Tensor and not a ndarray"),
     ],
 )
-def test_what_is_not_a_class_for_each_image_is_refused(labels: Tensor | None, message: str) -> None:
+def test_what_is_not_a_class_for_each_image_is_refused(labels: Any, message: str) -> None:
     model = model_of("conditional")
     x = torch.zeros(2, 1, 8, 8)
     with pytest.raises(ValueError, match=message):
@@ -294,15 +408,25 @@ def test_what_is_not_a_class_for_each_image_is_refused(labels: Tensor | None, me
         model.log_likelihood(x, 2, labels)
     with pytest.raises(ValueError, match=message):
         model.interpolate(x, x, 2, labels_a=torch.tensor([0, 1]), labels_b=labels)
-    if labels is None:
-        for call in (model.encode, model.latent_means):
-            with pytest.raises(ValueError, match=message):
-                call(x)
+    for call in (model.encode, model.latent_means):
         with pytest.raises(ValueError, match=message):
-            model.mean_images(torch.zeros(2, 4))
-    else:
+            call(x, labels)
+    with pytest.raises(ValueError, match=message):
+        model.mean_images(torch.zeros(2, 4), labels)
+    if labels is not None:
         with pytest.raises(ValueError, match=message):
             model.sample(2, labels)
+    if "class 10" not in message:
+        for step in (model, model.infer):
+            with pytest.raises(ValueError, match=message):
+                step(x, 1, labels)
+        with pytest.raises(ValueError, match=message):
+            model.predict([torch.zeros(1, 2, 4)], labels)
+
+
+def test_weights_of_classes_have_one_for_each_class() -> None:
+    with pytest.raises(ValueError, match=r"shape \(2, 3\): for 2 images they must be floats"):
+        model_of("conditional").mean_images(torch.zeros(2, 4), torch.ones(2, 3))
 
 
 def test_numbers_out_of_range_and_unequal_ends_are_refused() -> None:

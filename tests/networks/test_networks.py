@@ -1,5 +1,6 @@
 """Networks of every kind: shapes, outputs, and what they refuse."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
@@ -295,3 +296,19 @@ def test_a_residual_network_has_no_gates() -> None:
     }
     with pytest.raises(Exception, match="activation=gated should be one of elu"):
         instantiate(node, "encoder")
+
+
+def test_dense_networks_without_hidden_layers_are_those_of_a_linear_vae() -> None:
+    # Not refused: with one linear layer on each side the best VAE is known in closed form, that of
+    # probabilistic PCA (Lucas et al., "Don't Blame the ELBO!", 2019).
+    dense: dict[str, Any] = {"hidden": [], "activation": "relu", "batch_norm": False}
+    encoder = MLPEncoder((1, 2, 3), input_range=(0, 1), **dense)
+    decoder = MLPDecoder(4, **dense)
+    x, z = torch.rand(5, 1, 2, 3), torch.randn(7, 5, 4)
+    assert torch.equal(encoder(x), x.flatten(1))
+    assert torch.equal(decoder(z), z)
+    model = composed_model("data=digits", "model.encoder.hidden=[]", "model.decoder.hidden=[]")
+    linear = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
+    sizes = [(part.in_features, part.out_features) for part in linear]
+    pixels = math.prod(model.image_shape)
+    assert sizes == [(pixels, 2 * model.latent_dim), (model.latent_dim, pixels)]

@@ -165,8 +165,8 @@ def test_a_density_returned_with_the_sample_changes_no_gradient(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, x = trainable(with_wrong_posterior(SHAPE)), grey_images(SHAPE)
-    encode = model.encode
-    monkeypatch.setattr(model, "encode", lambda *args: FromNoise(encode(*args)))
+    encode = model.infer_posterior
+    monkeypatch.setattr(model, "infer_posterior", lambda *args: FromNoise(encode(*args)))
     assert model(x, 1).latents[0].drawn_log_q is not None
     expected = path_gradient(model, x, squared, 5)
     torch.testing.assert_close(one_step(model, x, 5, gradient="dreg")[1], expected)

@@ -19,9 +19,29 @@ class BestCheckpoint(ModelCheckpoint):
     A run that is resumed in a new folder starts with a copy of the best checkpoint so far, and
     replaces it when an epoch is better; Lightning ignores the earlier one. `last.ckpt` is saved
     after every epoch; Lightning saves it only together with the best.
+
+    Raises:
+        ValueError: `filename` is not the name of a file in `dirpath`, or is `last`.
     """
 
     _earlier: dict[str, Any] | None = None
+    _filename: str | None = None
+
+    # A property, because Lightning's constructor, whose many arguments are kept, sets it.
+    @property
+    def filename(self) -> str | None:
+        """Name of the best checkpoint, without its ending; None for Lightning's own."""
+        return self._filename
+
+    @filename.setter
+    def filename(self, name: str | None) -> None:
+        if name is not None and (not name.strip(". ") or set(name) & set("/\\")):
+            raise ValueError(
+                f"filename={name} should be the name of a file: its folder is set in dirpath"
+            )
+        if name == self.CHECKPOINT_NAME_LAST:
+            raise ValueError(f"filename={name} is the file of the last epoch: choose another name")
+        self._filename = name
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # Called for a test as well, which must change nothing.

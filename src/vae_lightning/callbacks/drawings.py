@@ -1,13 +1,29 @@
 """Pictures that are grids of images. Plots are in `plots`."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from vae_lightning.callbacks.pictures import Drawing, DrawingContext
-from vae_lightning.drawing.grids import grid
-from vae_lightning.drawing.traversals import prior_spread, quantile_grid, ranking, traversal
+from vae_lightning.drawing.labelled_grid import labelled_grid
+from vae_lightning.drawing.traversals import (
+    dimension_name,
+    prior_spread,
+    quantile_grid,
+    ranking,
+    traversal,
+)
 from vae_lightning.models import VAE
 from vae_lightning.utils.checks import at_least
+
+
+def _labelled(groups: Sequence[Tensor], columns: int, **labels: Any) -> Tensor:
+    """The picture of `labelled_grid`, uint8 (3, H, W)."""
+    picture = np.array(labelled_grid(groups, columns, **labels))
+    return torch.from_numpy(picture).permute(2, 0, 1).contiguous()
 
 
 class Reconstructions(Drawing):
@@ -28,12 +44,17 @@ class Reconstructions(Drawing):
         columns = min(self.columns, len(images))
         images = images[: len(images) // columns * columns]
         reconstructions = context.model.reconstruct(images, labels[: len(images)])
-        pairs = torch.stack(
-            [part for row in zip(
-                images.split(columns), reconstructions.split(columns), strict=True
-            ) for half in row for part in half]
-        )  # fmt: skip
-        return grid(pairs, columns)
+        rows = [
+            row
+            for pair in zip(images.split(columns), reconstructions.split(columns), strict=True)
+            for row in pair
+        ]
+        return _labelled(
+            rows,
+            columns,
+            title=f"{context.split} images and their reconstructions",
+            group_titles=["input", "reconstruction"] * (len(rows) // 2),
+        )
 
 
 class Samples(Drawing):
@@ -51,9 +72,13 @@ class Samples(Drawing):
     def draw(self, context: DrawingContext) -> Tensor:
         classes = context.model.num_classes
         if classes is None:
-            return grid(context.model.sample(self.count), 8)
+            samples = context.model.sample(self.count)
+            return _labelled([samples], 8, title="samples from the prior")
         # Full rows only.
-        return grid(context.model.sample(max(1, self.count // classes) * classes), classes)
+        samples = context.model.sample(max(1, self.count // classes) * classes)
+        names = context.data.class_names or [str(label) for label in range(classes)]
+        title = "samples from the prior, by class"
+        return _labelled([samples], classes, title=title, column_titles=names)
 
 
 class Manifold(Drawing):
@@ -75,7 +100,10 @@ class Manifold(Drawing):
         if model.posterior.space != "euclidean":
             return None
         latents = quantile_grid(model, self.count, prior_spread(model)[0], [0, 1])
-        return grid(model.mean_images(latents), self.count)
+        (left, high), (right, low) = latents[0].tolist(), latents[-1].tolist()
+        title = f"to the right z0, {left:+.2f} to {right:+.2f};   "
+        title += f"upwards z1, {low:+.2f} to {high:+.2f}"
+        return _labelled([model.mean_images(latents)], self.count, title=title)
 
 
 class Traversals(Drawing):
@@ -105,5 +133,22 @@ class Traversals(Drawing):
         order = used.order[: self.max_dimensions]
         start = model.latent_means(images[:1], labels[:1])[0]
         values = torch.linspace(-3, 3, self.count, device=start.device)
-        latents = torch.cat([traversal(model, start, dimension, values) for dimension in order])
-        return grid(model.mean_images(latents, labels[:1].expand(len(latents))), self.count)
+        rows = []
+        for dimension in order:
+            latents = traversal(model, start, dimension, values)
+            rows.append(model.mean_images(latents, labels[:1].expand(len(latents))))
+        total = sum(used.figures)
+        return _labelled(
+            rows,
+            self.count,
+            title=f"one dimension of z varied around {context.split} image 0; "
+            f"{len(order)} of {model.latent_dim} dimensions, "
+            f"{sum(used.figures[: len(order)]):.2f} of {total:.2f} nats",
+            group_titles=[
+                f"{dimension_name(model, dimension)}   {rate:.2f} nats"
+                for dimension, rate in zip(order, used.figures, strict=False)
+            ],
+            column_titles=[
+                f"{value:+.1f}" if abs(value) >= 0.05 else "0" for value in values.tolist()
+            ],
+        )

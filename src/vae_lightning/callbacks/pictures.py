@@ -79,17 +79,24 @@ class Pictures(Callback):
     """Draws pictures at the end of epochs and after the test.
 
     Files: `<dirpath>/<name>/epoch_<n>.png` and `<dirpath>/<name>/test.png`. TensorBoard has the
-    same pictures under IMAGES. Drawing does not affect training: it uses a random stream of its
-    own and restores the mode of every module.
+    same pictures under IMAGES. If there are more than `max_files` epochs, the first, the last and
+    about evenly spaced ones stay as files. Drawing does not affect training: it uses a random
+    stream of its own and restores the mode of every module.
 
     Args:
         dirpath: folder of the PNG files.
         drawings: what to draw, by name.
+        max_files: how many epochs of each picture to keep as files.
+
+    Raises:
+        ValueError: `max_files` below 2.
     """
 
-    def __init__(self, dirpath: str, drawings: Mapping[str, Drawing]) -> None:
+    def __init__(self, dirpath: str, drawings: Mapping[str, Drawing], max_files: int) -> None:
+        at_least("max_files", max_files, 2)
         self.dirpath = Path(dirpath)
         self.drawings = drawings
+        self.max_files = max_files
         self.history: History = {}
         self._validated = False
 
@@ -150,11 +157,23 @@ class Pictures(Callback):
             path = self.dirpath / name / f"{filename}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encoded)
+            _thin_out(path.parent, self.max_files)
             tag = f"test/{name}" if split == "test" else name
             for writer in writers(trainer):
                 _add_png(writer, tag, encoded, picture.shape, trainer.global_step)
         for part, training in modes.items():
             part.training = training
+
+
+def _thin_out(folder: Path, max_files: int) -> None:
+    """Delete the epochs that are nearest to their neighbours, but not the first and the last."""
+    paths = {path.stem.removeprefix("epoch_"): path for path in folder.glob("epoch_*.png")}
+    files = {int(epoch): path for epoch, path in paths.items() if epoch.isdecimal()}
+    epochs = sorted(files)
+    while len(epochs) > max_files:
+        inner = range(1, len(epochs) - 1)
+        nearest = min(inner, key=lambda place: epochs[place + 1] - epochs[place - 1])
+        files[epochs.pop(nearest)].unlink()
 
 
 def _add_png(writer: Any, tag: str, png: bytes, shape: torch.Size, step: int) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,6 +10,9 @@ from vae_lightning.callbacks.pictures import Drawing, DrawingContext
 from vae_lightning.drawing.figures import new_figure, to_image
 from vae_lightning.metrics.latents import inferred, latent_means, usage
 from vae_lightning.utils.checks import at_least
+
+# Classes in a column of a legend.
+_LEGEND_ROWS = 20
 
 
 def _clean(axes: Any) -> None:
@@ -61,9 +65,9 @@ class RatePerDimension(Drawing):
         (latents,) = inferred(context.model, *context.images(1))
         layers = torch.cat([torch.full(x.mean.shape[1:], n) for n, x in enumerate(latents)])
         means, order = rates.sort(descending=True)
-        width = max(4.0, min(12.0, 1.5 + 0.3 * len(means)))
+        width = max(5.5, min(12.0, 1.5 + 0.3 * len(means)))
         figure = new_figure(width, 3)
-        figure.subplots_adjust(left=0.7 / width, right=0.98, bottom=0.16, top=0.9)
+        figure.subplots_adjust(left=0.8 / width, right=0.98, bottom=0.16, top=0.9)
         axes = figure.subplots()
         for layer in range(len(latents)):
             indices = (layers[order] == layer).nonzero().flatten()
@@ -84,7 +88,10 @@ class RatePerDimension(Drawing):
 
 
 class LatentScatter(Drawing):
-    """Posterior means of images in a two-dimensional latent space, coloured by label.
+    """Posterior means of images, coloured by label.
+
+    Two latent dimensions are shown as they are; of more, the first two principal components, with
+    the part of the variance that each one explains.
 
     Args:
         count: maximum number of images.
@@ -96,23 +103,47 @@ class LatentScatter(Drawing):
         self.count = count
 
     def draw(self, context: DrawingContext) -> Tensor | None:
-        if latent_means(context.model, *context.images(1)).shape[1] != 2:
-            return None
         images, labels = context.images(self.count)
         means, labels = latent_means(context.model, images, labels).cpu(), labels.cpu()
-        figure = new_figure(6.5, 5)
-        figure.subplots_adjust(left=0.08, right=0.85, bottom=0.1, top=0.94)
-        axes = figure.subplots()
+        title = f"posterior means of {len(means):,} {context.split} images"
+        names = [f"$z_{dimension}$" for dimension in range(means.shape[1])]
+        if means.shape[1] > 2 and len(means) > 1:
+            means, explained = _principal_components(means)
+            title = f"PCA of the {title}"
+            names = [f"component {n}: {x:.0%} of the variance" for n, x in enumerate(explained, 1)]
+        if means.shape[1] != 2:
+            return None
         # Without classes all labels are 0.
-        for label, name in enumerate(context.data.class_names or [""]):
+        classes = context.data.class_names or [""]
+        legend_columns = -(-len(classes) // _LEGEND_ROWS)
+        width = max(6.5, 5.55 + legend_columns * (0.35 + 0.09 * max(map(len, classes))))
+        figure = new_figure(width, 5)
+        figure.subplots_adjust(left=0.52 / width, right=5.525 / width, bottom=0.1, top=0.94)
+        axes = figure.subplots()
+        for label, name in enumerate(classes):
             chosen = means[labels == label]
             axes.scatter(
                 chosen[:, 0].numpy(), chosen[:, 1].numpy(), s=3, linewidths=0, label=name,
                 color=f"C{label % 10}", rasterized=True,
             )  # fmt: skip
         limit = max(3.0, float(means.abs().quantile(0.995)) * 1.1)
-        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel="$z_1$", ylabel="$z_2$")
-        axes.set(title=f"posterior means of {len(means):,} {context.split} images", aspect="equal")
+        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel=names[0], ylabel=names[1])
+        axes.set(title=title, aspect="equal")
         if context.data.class_names:
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=4)
+            axes.legend(
+                loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=4,
+                ncols=legend_columns, columnspacing=1.0,
+            )  # fmt: skip
         return to_image(figure)
+
+
+def _principal_components(points: Tensor) -> tuple[Tensor, list[float]]:
+    """The first two principal components of (N, D), (N, 2), and the variance that each explains."""
+    from sklearn.decomposition import PCA
+
+    points = points.double()
+    found = PCA(2, random_state=0)
+    with np.errstate(invalid="ignore"):  # its ratios, if all points are the same
+        projected = torch.from_numpy(found.fit_transform(points.numpy()))
+    total = float(points.var(0).sum()) or 1.0
+    return projected, [float(variance) / total for variance in found.explained_variance_]

@@ -1,10 +1,12 @@
 """TensorBoard's custom scalars, text and embedding projector."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from lightning import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import loggers
+from torch.nn.functional import pad
 
 from vae_lightning.metrics.latents import latent_means
 from vae_lightning.utils.checks import at_least
@@ -14,7 +16,16 @@ def writers(trainer: Trainer) -> list[Any]:
     """The SummaryWriters of a run; empty in all processes but the first."""
     if not trainer.is_global_zero:
         return []
-    return [item.experiment for item in trainer.loggers if isinstance(item, TensorBoardLogger)]
+    return [
+        item.experiment for item in trainer.loggers if isinstance(item, loggers.TensorBoardLogger)
+    ]
+
+
+class TensorBoardLogger(loggers.TensorBoardLogger):
+    """Lightning's logger of TensorBoard, without the curve of the epoch over the steps."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics({tag: x for tag, x in metrics.items() if tag != "epoch"}, step)
 
 
 class TensorBoardPages(Callback):
@@ -54,6 +65,8 @@ class TensorBoardPages(Callback):
             images, labels = data.images("test", self.projected)
             with torch.no_grad():
                 means = latent_means(pl_module.model, images.to(pl_module.dtype), labels)
+            # The projector shows three dimensions and cannot do with fewer.
+            means = pad(means, (0, max(0, 3 - means.shape[1])))
             writer.add_embedding(
                 means,
                 metadata=[names[label] for label in labels.tolist()] if names else None,

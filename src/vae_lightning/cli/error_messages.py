@@ -5,7 +5,15 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from vae_lightning.config import CONF_DIR, compose, nearest
+from vae_lightning.config import CONF_DIR, compose
+from vae_lightning.config.guesses import (
+    as_written,
+    chosen_as,
+    did_you_mean,
+    same_name,
+    similar,
+    variant,
+)
 
 
 def quoted(text: str) -> str:
@@ -38,7 +46,7 @@ def no_option(overrides: Sequence[Any]) -> str | None:
     for item in overrides:
         options = [file.stem for file in (CONF_DIR / item.key_or_group).glob("*.yaml")]
         if options and (item.value() is None or isinstance(item.value(), int | float)):
-            return f"{item.input_line} is not an option: {nearest('', options)}"
+            return f"{item.input_line} is not an option: {_end((), options)}"
     return None
 
 
@@ -62,14 +70,82 @@ def explain(error: Exception, config_name: str, overrides: list[str]) -> str:
         parent, dot, leaf = key.rpartition(".")
         siblings = {name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent}
         siblings = {name for name in siblings if not name.startswith("_")}
+        value = next((v for k, _, v in (o.partition("=") for o in overrides) if k == key), "")
         if siblings and dot:
             if parent == "trainer" and _is_trainer_argument(leaf):
                 return f"{key} is not set in {config_name}: add it with a plus, as in +{key}=..."
-            return f"{leaf} is not a key of {parent}: {nearest(leaf, siblings)}"
-        return f"{key} is not a key of the configuration: {nearest(key, known, siblings)}"
-    if match := re.search(r"Ambiguous value for argument '([^']+)'", line):
+            if not (near := same_name(leaf, siblings) or similar(leaf, siblings)):
+                near = _with_option(same_name(leaf, known) or _variant(leaf, known), value)
+            return f"{leaf} is not a key of {parent}: {_end(near, siblings)}"
+        near = same_name(key, known) or _variant(key, known) or similar(key, known)
+        end = _end(_with_option(near, value), siblings)
+        return f"{key} is not a key of the configuration: {end}"
+    if match := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^'=]+)", line):
         return f"{match[1]} has several values: add -m to run one job for each"
     return line
+
+
+def no_such_option(group: str, option: str, options: Sequence[str]) -> str:
+    """The message for an option that a group does not have."""
+    near = (
+        same_name(option, options)
+        or _variant(option, [group.partition("/")[0]])
+        or similar(option, options)
+    )
+    return f"{group}={option} does not exist: {_end(near, options)}"
+
+
+def no_section(config: Any) -> str | None:
+    """The message for the first group at whose key there is a plain value, if there is one."""
+    from omegaconf import OmegaConf
+
+    for choice in config.hydra.runtime.choices:
+        group, _, package = choice.partition("@")
+        path = (package or group).replace("/", ".")
+        try:
+            value = OmegaConf.select(config, path)
+        except Exception:  # an interpolation that cannot be resolved is reported later
+            continue
+        if isinstance(value, str | int | float) and "." in path:
+            setting = chosen_as(choice, value)
+            return f"{path}={value} should be a section: to choose an option, write {setting}"
+    return None
+
+
+def left_out(config: Any, overrides: Sequence[Any]) -> str | None:
+    """The message for the first argument of a class that is deleted, if there is one.
+
+    The class would take a value of its own, which no record of the run shows. With another class
+    on the command line, arguments that it does not have are left out on purpose.
+    """
+    from omegaconf import OmegaConf
+
+    given = {item.key_or_group for item in overrides}
+    for item in overrides:
+        parent, dot, leaf = item.key_or_group.rpartition(".")
+        target = f"{parent}._target_"
+        deleted = item.is_delete() and dot and target not in given
+        if deleted and OmegaConf.select(config, target) is not None:
+            key = as_written(f"{parent}.{leaf}")
+            return f"{parent}.{leaf} cannot be left out: set it, as in {key}=..."
+    return None
+
+
+def _variant(name: str, known: Collection[str]) -> list[str]:
+    """The settings of a variant, in a list, where models are chosen; an empty list otherwise."""
+    settings = variant(name) if {"model", "objective", "experiment"} & set(known) else None
+    return [settings] if settings else []
+
+
+def _with_option(keys: Sequence[str], value: str) -> list[str]:
+    """Keys, those of groups with the option that was asked for, if they have it."""
+    return [
+        f"{key}={value}" if (CONF_DIR / key / f"{value}.yaml").is_file() else key for key in keys
+    ]
+
+
+def _end(near: Sequence[str], listed: Collection[str]) -> str:
+    return did_you_mean(near) if near else f"there are: {', '.join(sorted(listed))}"
 
 
 def _elsewhere(

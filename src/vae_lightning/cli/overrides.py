@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vae_lightning.cli.error_messages import explain, first_line, no_option, quoted, unreadable
-from vae_lightning.config import CONF_DIR, compose, nearest
+from vae_lightning.cli.error_messages import (
+    explain,
+    first_line,
+    left_out,
+    no_option,
+    no_section,
+    no_such_option,
+    quoted,
+    unreadable,
+)
+from vae_lightning.config import CONF_DIR, compose
 from vae_lightning.errors import ConfigError
 
 
@@ -134,7 +143,10 @@ def jobs(config_name: str, line: CommandLine) -> Iterator[Any]:
             if override.is_interval_sweep():
                 raise ConfigError(f"{key} is swept over an interval: list its values instead")
             if override.is_sweep_override():
-                choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+                values = list(override.sweep_string_iterator())
+                if not values:
+                    raise ConfigError(f"{override.input_line} is a sweep over no values")
+                choices.append([f"{key}={value}" for value in values])
             else:
                 choices.append([str(override.input_line)])
     for combination in itertools.product(*choices):
@@ -217,14 +229,16 @@ def compose_job(config_name: str, line: CommandLine, overrides: Sequence[str]) -
     if line.multirun:
         overrides.append("hydra.mode=MULTIRUN")
     try:
-        return compose(config_name, overrides, with_hydra=True)
+        config = compose(config_name, overrides, with_hydra=True)
     except MissingConfigException as error:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         if not error.options:
             raise ConfigError(first_line(error)) from error
-        close = nearest(option, error.options)
-        raise ConfigError(f"{group}={option} does not exist: {close}") from error
+        raise ConfigError(no_such_option(group, option, error.options)) from error
     except ValueError as error:  # Hydra's answer to group=null
         raise ConfigError(no_option(_parsed(overrides)) or first_line(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, config_name, overrides)) from error
+    if message := no_section(config) or left_out(config, _parsed(overrides)):
+        raise ConfigError(message)
+    return config

@@ -1,9 +1,9 @@
 """Checks of the keys and values of a configuration. Imports neither torch nor lightning."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
 
+from vae_lightning.config.guesses import nearest
 from vae_lightning.config.types import describe, fits
 from vae_lightning.errors import ConfigError
 
@@ -27,10 +27,19 @@ def check_keys(config: Mapping[str, Any], known: Iterable[str]) -> None:
     known = list(known)
     for key in config:
         if key not in known:
-            raise ConfigError(f"{key} is not a key of the configuration: {nearest(key, known)}")
+            near = nearest(key, _keys({name: config.get(name) for name in known}), known)
+            raise ConfigError(f"{key} is not a key of the configuration: {near}")
     for key in known:
         if key not in config:
             raise ConfigError(f"{key} cannot be left out: this command needs it")
+
+
+def _keys(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """All keys of a configuration that a command line can set, with their sections."""
+    for key, value in section.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{key}.")
 
 
 def check_section(section: Any, options: type, path: str) -> None:
@@ -53,17 +62,3 @@ def check_section(section: Any, options: type, path: str) -> None:
             raise ConfigError(f"{path}.{key} is not an option: {nearest(key, hints)}")
     for key, hint in hints.items():
         check_type(section.get(key), hint, f"{path}.{key}")
-
-
-def nearest(name: str, choices: Iterable[str], listed: Iterable[str] = ()) -> str:
-    """The end of a message about an unknown name: the nearest one, or a list.
-
-    Args:
-        name: the unknown name.
-        choices: the known names.
-        listed: what to list if no name is close; by default, the choices.
-    """
-    choices = sorted(choices)
-    if close := difflib.get_close_matches(name, choices, n=1, cutoff=0.5):
-        return f"did you mean {close[0]}?"
-    return f"there are: {', '.join(sorted(listed) or choices)}"

@@ -12,7 +12,7 @@ from vae_lightning.config.instantiation import is_refusal
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.errors import ConfigError
 from vae_lightning.models import Model
-from vae_lightning.objectives.objective import TERMS, Objective
+from vae_lightning.objectives.objective import SCORE, TERMS, Objective
 from vae_lightning.utils.random_state import fixed_noise
 
 
@@ -37,6 +37,43 @@ def check_parts(config: dict[str, Any]) -> None:
             raise ConfigError(
                 f"callbacks.{name}.monitor={monitor} is not logged: {nearest(str(monitor), known)}"
             )
+
+        patience = node.get("patience")
+        if isinstance(patience, int) and patience < 0:
+            raise ConfigError(f"callbacks.{name}.patience={patience} is out of range: at least 0")
+        wrong = "min" if str(monitor).endswith("/elbo") else "max"
+        if monitor is not None and node.get("mode") == wrong and "rate" not in monitor:
+            right = "max" if wrong == "min" else "min"
+            raise ConfigError(
+                f"callbacks.{name}.mode={wrong} takes the worst {monitor} for the best: set "
+                f"callbacks.{name}.mode={right}"
+            )
+    scheduler = config["scheduler"]
+    if (
+        str(scheduler.get("_target_")).endswith("ReduceLROnPlateau")
+        and scheduler.get("mode", "min") == "min"
+    ):
+        raise ConfigError(
+            f"scheduler.mode=min waits for a fall of {SCORE}, which rises: set scheduler.mode=max"
+        )
+
+
+def check_pixels(model: Model, binarize: str) -> None:
+    """Check that a likelihood of 256 grey values is given grey images.
+
+    Args:
+        model: with its likelihood.
+        binarize: the value of `data.binarize`.
+
+    Raises:
+        ConfigError: it is given black and white ones, of which a Bernoulli is the likelihood.
+    """
+    if binarize != "none" and model.likelihood.pixel_type == "discrete":
+        raise ConfigError(
+            f"{type(model.likelihood).__name__} is a likelihood of 256 grey values, and "
+            f"data.binarize={binarize} leaves two: choose data.binarize=none, or "
+            "model/likelihood=bernoulli"
+        )
 
 
 def check_together(model: Model, objective: Objective) -> None:

@@ -6,10 +6,12 @@ Imports neither torch nor lightning.
 import inspect
 import os
 import traceback
-from collections.abc import Mapping
-from typing import Any, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Any, get_origin, get_type_hints
 
-from vae_lightning.config.checks import check_type, nearest
+from vae_lightning.config.checks import check_type
+from vae_lightning.config.composition import CONF_DIR
+from vae_lightning.config.guesses import chosen_as, nearest
 from vae_lightning.errors import ConfigError
 
 # Classes of these packages may be built from a configuration, whoever wrote it.
@@ -78,8 +80,11 @@ class _Factory:
         self.arguments = arguments
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        arguments = {**self.arguments, **kwargs}
+        given = inspect.signature(self.cls).bind_partial(*args, **arguments).arguments
+        _check_complete(self.cls, given, self.path)
         try:
-            return self.cls(*args, **{**self.arguments, **kwargs})
+            return self.cls(*args, **arguments)
         except Exception as error:
             if not (_of_library(self.cls.__module__) or is_refusal(error)):
                 raise
@@ -144,15 +149,38 @@ def _check_arguments(node: Mapping[str, Any], path: str) -> None:
                 f"{path}.{key} is not an option of {cls.__name__}: {nearest(key, parameters)}"
             )
         if key in hints and not isinstance(value, Mapping):
+            _check_is_section(value, hints[key], f"{path}.{key}")
             check_type(value, hints[key], f"{path}.{key}")
     if not node.get("_partial_", False):
-        for name, parameter in parameters.items():
-            required = parameter.default is parameter.empty and parameter.kind in (
-                parameter.POSITIONAL_OR_KEYWORD,
-                parameter.KEYWORD_ONLY,
-            )
-            if required and name not in node:
-                raise ConfigError(f"{path}.{name} is missing: {cls.__name__} needs it")
+        _check_complete(cls, node, path)
+
+
+def _check_complete(cls: type, given: Mapping[str, Any], path: str) -> None:
+    """Refuse a class of which an argument without a default is missing."""
+    for name, parameter in inspect.signature(cls).parameters.items():
+        required = parameter.default is parameter.empty and parameter.kind in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        )
+        if required and name not in given:
+            raise ConfigError(f"{path}.{name} is missing: {cls.__name__} needs it")
+
+
+def _check_is_section(value: Any, hint: Any, path: str) -> None:
+    """Refuse a plain value in place of an object that is built, such as a prior."""
+    built = get_origin(hint) is Callable or (isinstance(hint, type) and _own(hint.__module__))
+    if not built:
+        return
+    group = path.replace(".", "/")
+    if (CONF_DIR / group).is_dir():
+        remedy = f"to choose an option, write {chosen_as(group, value)}"
+    else:
+        remedy = f"its class is set in {path}._target_"
+    raise ConfigError(f"{path}={'null' if value is None else value} should be a section: {remedy}")
+
+
+def _own(module: str) -> bool:
+    return _allowed(module) and not _of_library(module)
 
 
 def _type_hints(cls: type) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 import warnings
 from pathlib import Path
+from typing import Literal
 
 
 def register_resolvers() -> None:
     """Register the resolvers of `conf/` with OmegaConf.
 
-    `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}` and
+    `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}`,
+    `${array_file:path,name}` and
     `${pseudo_inputs:posterior}`.
     """
     from omegaconf import OmegaConf
@@ -17,6 +19,7 @@ def register_resolvers() -> None:
         warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
     OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
     OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
+    OmegaConf.register_new_resolver("array_file", _array_file, replace=True)
     OmegaConf.register_new_resolver("pseudo_inputs", _pseudo_inputs, replace=True)
 
 
@@ -41,6 +44,12 @@ def _classes_of_folder(root: str | None) -> int:
     from vae_lightning.data.image_folder import num_classes_of
 
     return num_classes_of(root)
+
+
+def _array_file(path: str | None, name: Literal["size", "channels", "num_classes"]) -> int:
+    from vae_lightning.utils.array_files import facts
+
+    return facts(path, name)
 
 
 def _pseudo_inputs(posterior: str) -> int:

@@ -1,16 +1,19 @@
 """Checks of the Trainer's arguments that Lightning does not make, or not before training."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from lightning import Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from torch.optim import Optimizer
 
-from vae_lightning.config.checks import nearest
+from vae_lightning.config.guesses import nearest
 from vae_lightning.errors import ConfigError
 
 # Each process runs the command again; other launchers copy the process, which holds the data.
@@ -22,6 +25,7 @@ _LEAST = {
     "check_val_every_n_epoch": 1,
     "gradient_clip_val": 0,
     "log_every_n_steps": 1,
+    "num_sanity_val_steps": -1,
 }
 
 # What a group chooses.
@@ -50,6 +54,13 @@ def check_trainer(trainer: dict[str, Any]) -> None:
             f"trainer.val_check_interval={interval} is out of range: it must be above 0; "
             "trainer.limit_val_batches=0 trains without validation"
         )
+    for least_key, most_key in (("min_epochs", "max_epochs"), ("min_steps", "max_steps")):
+        fewest, most = trainer.get(least_key), trainer.get(most_key)
+        if isinstance(fewest, int) and isinstance(most, int) and -1 < most < fewest:
+            raise ConfigError(
+                f"trainer.{least_key}={fewest} is more than trainer.{most_key}={most}: leave one "
+                "out"
+            )
     strategy = trainer.get("strategy", "auto")
     if strategy in _STRATEGIES or isinstance(strategy, dict):
         return
@@ -63,6 +74,61 @@ def check_trainer(trainer: dict[str, Any]) -> None:
         f"trainer.strategy={strategy} is not supported: write trainer=ddp for several devices, or "
         "trainer.strategy=auto for one"
     )
+
+
+def check_amount(config: dict[str, Any]) -> None:
+    """Check that a run trains and tests on something, where it is told to.
+
+    Args:
+        config: the configuration of a run.
+
+    Raises:
+        ConfigError: there are no epochs, steps or batches.
+    """
+    trainer = config["trainer"]
+    if config["train"]:
+        for key in ("max_epochs", "max_steps"):
+            if trainer.get(key) == 0:
+                raise ConfigError(f"trainer.{key}=0 trains nothing: at least 1, or -1 without end")
+        if trainer.get("limit_train_batches") == 0:
+            raise ConfigError(
+                "trainer.limit_train_batches=0 trains nothing: train=false tests a checkpoint"
+            )
+    if config["test"] and trainer.get("limit_test_batches") == 0:
+        raise ConfigError(
+            "trainer.limit_test_batches=0 leaves no images for test=true: set test=false"
+        )
+
+
+def check_processes(trainer: Trainer, key: str) -> None:
+    """Check that the machine has the cores for the processes that a Trainer starts on the CPU.
+
+    Too many of them run out of memory, or wait for each other without end. Lightning refuses more
+    GPUs than there are.
+
+    Args:
+        trainer: has started nothing.
+        key: of the number of devices, for the message.
+
+    Raises:
+        ConfigError: there are fewer cores, or it waits for other machines that nothing starts.
+    """
+    cores = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
+        raise ConfigError(
+            f"{key}={trainer.num_devices} would start as many processes, and this machine has "
+            f"{cores} cores: at most {cores}"
+        )
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if (
+        trainer.num_nodes > 1
+        and isinstance(environment, LightningEnvironment)
+        and "MASTER_ADDR" not in os.environ
+    ):
+        raise ConfigError(
+            f"trainer.num_nodes={trainer.num_nodes} waits for other machines: start the command on "
+            "each, with MASTER_ADDR, MASTER_PORT and NODE_RANK in the environment"
+        )
 
 
 def check_built(trainer: Trainer, optimizer: Optimizer) -> None:

@@ -68,6 +68,8 @@ class ImageDataModule(LightningDataModule):
 
     # Whether `root` is the folder of all data sets, which VAE_LIGHTNING_DATA may set.
     shared_root = True
+    # The setting that says where the data is.
+    location_key = "root"
 
     def __init__(
         self,
@@ -103,6 +105,7 @@ class ImageDataModule(LightningDataModule):
         )
         self.name = name
         self.source = source
+        self.location = self.protocol.root  # what `location_key` says, absolute
         self.cache = self.protocol.root  # for what evaluation computes from the images
         self.channels = channels
         self.batch_size = batch_size
@@ -133,7 +136,7 @@ class ImageDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """What Lightning saves in a checkpoint: which data this is, and where."""
         return {
-            "root": str(self.protocol.root),
+            "root": str(self.location),
             "fingerprint": self.fingerprint(),
             "class_names": list(self.class_names),
         }
@@ -154,7 +157,7 @@ class ImageDataModule(LightningDataModule):
         self._warn_of(splits)
         for name, images in splits.items():
             if len(images) == 0 and self.num_images[name] > 0:
-                raise DataError(f"{self.protocol.root}: no image of the {name} split is left")
+                raise DataError(f"{self.location}: no image of the {name} split is left")
         self._splits = splits
 
     def train_dataloader(self) -> Batches:
@@ -282,7 +285,7 @@ class ImageDataModule(LightningDataModule):
     def _warn_of(self, splits: dict[str, ImageDataset]) -> None:
         if self.trainer and not self.trainer.is_global_zero:
             return
-        root, lines = self.protocol.root, []
+        root, lines = self.location, []
         if self.source.ignored:
             lines.append(f"{root} holds {describe_ignored(self.source.ignored)}")
         if self.source.unreadable:

@@ -14,7 +14,8 @@ def fingerprint(root: Path, names: Iterable[str]) -> dict[str, Any]:
     """The number of some files, their bytes, and a checksum.
 
     The checksum is of all names and sizes, and of the first bytes of a few files that are spread
-    evenly over the sorted names. It is equal for copies of a folder, wherever they are.
+    evenly over the sorted names. It is equal for copies of a folder, wherever they are, and for a
+    single file whatever its name.
 
     Args:
         root: the folder.
@@ -24,7 +25,8 @@ def fingerprint(root: Path, names: Iterable[str]) -> dict[str, Any]:
     digest = hashlib.sha256()
     ordered = sorted(sizes)
     for name in ordered:
-        digest.update(f"{name}\0{sizes[name]}\n".encode(errors="surrogateescape"))
+        named = name if len(ordered) > 1 else ""
+        digest.update(f"{named}\0{sizes[name]}\n".encode(errors="surrogateescape"))
     for name in ordered[:: -(-len(ordered) // _NUM_READ) or 1]:
         digest.update(_start(root / name))
     return {

@@ -192,7 +192,7 @@ def _read_names(
         if (folder / name).is_dir():
             files = _labelled(folder, folder / name, classes, ignored)
             # Shuffled, so that the first images are not all of one class.
-            splits[name] = files.select(_shuffled(len(files.names)))
+            splits[name] = files.select(shuffled(len(files.names)))
     if "test" not in splits:
         total = len(splits["train"].names)
         count = number_of_images("test_size", test_size, total)
@@ -202,7 +202,7 @@ def _read_names(
                 f"test_size={test_size} {reason}: {folder} holds {total} training images, and no "
                 f"folder test"
             )
-        order = _shuffled(total)
+        order = shuffled(total)
         splits["test"] = splits["train"].select(order[:count])
         splits["train"] = splits["train"].select(sorted(order[count:]))
     if start != folder and (outside := _count_outside(folder)):
@@ -224,7 +224,7 @@ def _count_outside(folder: Path) -> int:
     return count
 
 
-def _shuffled(count: int) -> list[int]:
+def shuffled(count: int) -> list[int]:
     return torch.randperm(count, generator=torch.Generator().manual_seed(_SPLIT_SEED)).tolist()
 
 

@@ -17,7 +17,7 @@ class DataOrigin:
     """What a data module saved about itself when a model was trained.
 
     Attributes:
-        root: absolute path of its folder; None if it is not known.
+        root: absolute path of its folder or file; None if it is not known.
         fingerprint: of its files, by `data.fingerprint`; None if there were none.
         class_names: None if they are not known.
     """
@@ -33,10 +33,10 @@ class DataOrigin:
             written: the path in the configuration, relative to the folder where training started.
             shared: whether the data can be downloaded again.
         """
-        if self.root is None or Path(self.root).is_dir():
+        if self.root is None or Path(self.root).exists():
             return self.root or written
         # A project that was moved as a whole has it there. A download goes into a folder of here.
-        return written if shared or Path(written).expanduser().is_dir() else self.root
+        return written if shared or Path(written).expanduser().exists() else self.root
 
     def same_files(self, data: "ImageDataModule") -> bool | None:
         """Whether data has the files of training; None if one of them is not known."""

@@ -105,7 +105,7 @@ def score_images(workspace: Workspace, source: InputSource) -> DetectionResult:
         "epoch": checkpoint.epoch,
         "training_seed": checkpoint.config["seed"],
         "data": workspace.data.name,
-        "data_root": str(workspace.data.protocol.root),
+        "data_root": str(workspace.data.location),
         "files_of_training": checkpoint.origin.same_files(workspace.data),
         "held_out": list(workspace.data.protocol.held_out),
         "binarize": workspace.data.protocol.binarize,

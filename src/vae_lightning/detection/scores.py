@@ -162,7 +162,7 @@ class Scorer:
                 raise ValueError("latent needs the training images")
             block = images_at_once(training_images.shape[1:], most=1000)
             parts = [
-                model.latent_means(self._to_model(part)) for part in training_images.split(block)
+                model.infer_means(self._to_model(part)) for part in training_images.split(block)
             ]
             self.distance = Mahalanobis(torch.cat(parts))
 
@@ -188,9 +188,14 @@ class Scorer:
                 if sampled:
                     metric.update(self.model, x, indices)
                 if "reconstruction" in self.names:
-                    errors.append((x - self.model.reconstruct(x)).square().double().sum((1, 2, 3)))
+                    errors.append(
+                        (x - self.model.decode_means(self.model.infer_means(x)))
+                        .square()
+                        .double()
+                        .sum((1, 2, 3))
+                    )
                 if self.distance is not None:
-                    distances.append(self.distance(self.model.latent_means(x)))
+                    distances.append(self.distance(self.model.infer_means(x)))
                 advance(len(indices))
         scores = {}
         if sampled:

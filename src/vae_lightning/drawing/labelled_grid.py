@@ -33,7 +33,7 @@ def labelled_grid(
         columns: images in a row.
         title: of the picture.
         group_titles: to the left of the groups.
-        column_titles: above the first group.
+        column_titles: above the first group; upright if one is wider than its column.
         captions: below each group, one for each image in its last row.
 
     Shape:
@@ -52,7 +52,10 @@ def labelled_grid(
     grids = [grid(group, columns) for group in groups]
     cell = (grids[0].shape[-1] - 2) // columns  # width of an image and the line beside it
     left = _MARGIN + max((int(font.getlength(text)) + _MARGIN for text in group_titles), default=0)
-    top = _MARGIN + _LINE_HEIGHT * (bool(title) + bool(column_titles))
+    longest = max((int(font.getlength(text)) for text in column_titles), default=0)
+    upright = longest > cell - 4
+    above = 0 if not column_titles else longest + _MARGIN if upright else _LINE_HEIGHT
+    top = _MARGIN + _LINE_HEIGHT * bool(title) + above
     below = _LINE_HEIGHT + 4 if captions else 0
     width = max(left + max(part.shape[-1] for part in grids), _MARGIN + int(font.getlength(title)))
     height = top + sum(part.shape[-2] + below for part in grids)
@@ -64,7 +67,14 @@ def labelled_grid(
 
     write(title, _MARGIN, _MARGIN - 2, "la", _BLACK)
     for column, text in enumerate(column_titles):
-        write(text, left + (column + 0.5) * cell, top - 3, "ms", _GREY)
+        middle = left + (column + 0.5) * cell
+        if not upright:
+            write(text, middle, top - 3, "ms", _GREY)
+            continue
+        line = Image.new("RGB", (longest + 2, _LINE_HEIGHT), _WHITE)
+        ImageDraw.Draw(line).text((1, _LINE_HEIGHT / 2), text, fill=_GREY, font=font, anchor="lm")
+        line = line.rotate(90, expand=True)
+        picture.paste(line, (int(middle) - line.width // 2, top - 3 - line.height))
     for index, part in enumerate(grids):
         picture.paste(to_pil(part), (left, top))
         if group_titles:

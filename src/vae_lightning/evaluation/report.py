@@ -38,7 +38,7 @@ def protocol(workspace: Workspace, options: dict[str, Any], num_images: int) -> 
     checkpoint, data = workspace.checkpoint, workspace.data
     return {
         "data": data.name,
-        "data_root": str(data.protocol.root),
+        "data_root": str(data.location),
         "files_of_training": checkpoint.origin.same_files(data),
         "split": options["split"],
         "images": num_images,

@@ -16,6 +16,7 @@ from vae_lightning.cli.paths import relative
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.config import check_keys, check_type, compose, instantiate, to_container
 from vae_lightning.config.compatibility import check_precision
+from vae_lightning.config.trainer_checks import check_processes
 from vae_lightning.errors import ConfigError
 from vae_lightning.evaluation import report
 from vae_lightning.evaluation.bounds_module import BoundsModule
@@ -111,6 +112,7 @@ def prepare(config: dict[str, Any]) -> Evaluation:
         logger=False,
         enable_checkpointing=False,
     )
+    check_processes(trainer, "devices")
     return Evaluation(workspace, {key: config[key] for key in hints}, trainer)
 
 

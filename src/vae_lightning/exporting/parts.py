@@ -64,7 +64,7 @@ class Encoder(Part):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         normal = _normal(self.model, inputs) if self.has_scale else None
         if normal is None:
-            return (self.model.latent_means(*inputs),)
+            return (self.model.infer_means(*inputs),)
         return normal.loc, normal.scale
 
     def example(self, count: int) -> tuple[Tensor, ...]:
@@ -88,7 +88,7 @@ class Decoder(Part):
         super().__init__(model, "latents")
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return (self.model.mean_images(*inputs),)
+        return (self.model.decode_means(*inputs),)
 
     def example(self, count: int) -> tuple[Tensor, ...]:
         latents = self.model.sample_latents(count)
@@ -97,6 +97,6 @@ class Decoder(Part):
 
 
 def _normal(model: Model, inputs: Sequence[Tensor]) -> Normal | None:
-    posterior = model.encode(*inputs)
+    posterior = model.infer_posterior(*inputs)
     base = posterior.base_dist if isinstance(posterior, Independent) else None
     return base if isinstance(base, Normal) else None

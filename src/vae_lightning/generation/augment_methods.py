@@ -68,7 +68,7 @@ def generator(model: Model, train: LabelledImages, method: Method, scale: float)
 
     def means(indices: Tensor, _: Tensor | None = None) -> Tensor:
         x = to_float(train.inputs[indices], device=model.device)
-        return model.latent_means(x, train.labels[indices].to(model.device))
+        return model.infer_means(x, train.labels[indices].to(model.device))
 
     first = torch.arange(min(_SPREAD_IMAGES, len(train.labels)))
     deviation = scale * in_batches(means, first, size=_BATCH_SIZE).std(0, correction=0)

@@ -145,7 +145,7 @@ class ClassMeanWaypoints(WaypointSource):
                     f"class {label}"
                 )
             latents = in_batches(
-                lambda batch, _: workspace.model.latent_means(workspace.to_model(batch)), of_class
+                lambda batch, _: workspace.model.infer_means(workspace.to_model(batch)), of_class
             )
             means.append(latents.mean(0))
             counts.append(len(of_class))

@@ -87,14 +87,14 @@ def inferred(
 
 @torch.no_grad()
 def latent_means(model: Model, images: Tensor, labels: Tensor | None) -> Tensor:
-    """`model.latent_means` in batches.
+    """`model.latent_means` in batches, without its checks.
 
     Shape:
         images: (N, C, H, W) in [0, 1], or bytes, on any device; labels: int64 (N,), or None for a
         model without classes;
         returns (N, D).
     """
-    parts = [model.latent_means(x, y) for x, y in _batches(model, images, labels)]
+    parts = [model.infer_means(x, y) for x, y in _batches(model, images, labels)]
     return at_least_float32(torch.cat(parts))
 
 

@@ -1,133 +1,195 @@
-"""Checks of a model's inputs and of its parts."""
+"""Checks of what users hand to a model. Those of values wait for the device; the others do not."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vae_lightning.distributions.posteriors.deterministic import Deterministic
-from vae_lightning.distributions.posteriors.diagonal_normal import DiagonalNormal
-from vae_lightning.distributions.posteriors.posterior import Posterior
-from vae_lightning.distributions.priors.prior import Prior
-from vae_lightning.distributions.spaces import check_same_space
-from vae_lightning.networks.layers import BatchNorm
-from vae_lightning.utils.checks import all_at_least, at_least
+from vae_lightning.utils.checks import at_least
 
 
-def check_sizes(image_shape: Sequence[int], num_classes: int | None) -> None:
-    """Check the sizes that every model is built with.
+def check_count(name: str, value: int, minimum: int = 1) -> None:
+    """Check that a number is whole, and at least `minimum`.
 
     Raises:
-        ValueError: `image_shape` is not three sizes of at least 1, or `num_classes` is below 1.
+        ValueError: it is not; the message starts with `name=value`.
     """
-    all_at_least("image_shape", image_shape, 1)
-    if len(image_shape) != 3:
-        raise ValueError(f"image_shape={list(image_shape)} must be channels, height and width")
-    if num_classes == 0:
-        raise ValueError("num_classes=0: the data has no labels to condition on; use model=vae")
-    if num_classes is not None:
-        at_least("num_classes", num_classes, 1)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name}={value} is not a whole number")
+    at_least(name, value, minimum)
 
 
-def check_prior(model: nn.Module, prior: Prior, posterior: Posterior) -> None:
-    """Check that a prior fits the posterior and the networks that have been built so far.
-
-    Args:
-        model: whose networks they are.
-        prior: its prior.
-        posterior: the head whose distributions are compared with the prior.
-
-    Raises:
-        ValueError: the two are in different spaces; or the prior is made of posteriors of its own
-            images, and batch normalisation would count those as data, or the posteriors have no
-            density.
-    """
-    check_same_space(posterior.space, prior.space)
-    if prior.space is not None:
-        return
-    posterior.check_scored("a prior made of posteriors")
-    normalised = {
-        "encoder" if name.startswith("encoder.") else "inner"
-        for name, part in model.named_modules()
-        if isinstance(part, BatchNorm)
-    }
-    if normalised:
-        without = " and ".join(f"model.{part}.batch_norm=false" for part in sorted(normalised))
-        raise ValueError(
-            "batch_norm=true would take this prior's own images for data: choose "
-            f"{without}, or model/prior=standard_normal"
-        )
+def _check_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        kind = type(value).__name__
+        raise ValueError(f"{name} must be a torch.Tensor and not a {kind}: use torch.as_tensor")
 
 
-def check_layers(
-    inference: str, prior: Prior, posteriors: list[Posterior], conditionals: list[Posterior]
-) -> None:
-    """Check that the distributions of several stochastic layers fit together.
-
-    Args:
-        inference: `bottom_up` | `top_down` | `ladder`.
-        prior: of the top layer.
-        posteriors: the head to each layer's posterior.
-        conditionals: the head to each p(z_l|z_{l+1}).
-
-    Raises:
-        ValueError: latents that are not in Euclidean space; a ladder of other distributions than
-            diagonal normals; a conditional without density; or a prior made of posteriors of the
-            top layer bottom up, where these have no density.
-    """
-    heads = [*posteriors, *conditionals]
-    diagonal = " and ".join(
-        f"{group}=diagonal_normal"
-        for group, layers in (
-            ("model/posterior", posteriors),
-            ("model/posterior@model.conditional", conditionals),
-        )
-        if any(type(head) is not DiagonalNormal for head in layers)
-    )
-    if inference == "ladder" and diagonal:
-        raise ValueError(
-            f"inference=ladder multiplies normal densities: choose {diagonal}, "
-            "or model.inference=top_down"
-        )
-    for head in heads:
-        if head.space != "euclidean":
-            raise ValueError(
-                f"latents on a {head.space} do not fit a hierarchical model, whose layers are in "
-                f"Euclidean space: choose {diagonal}, or model=vae"
-            )
-    if any(isinstance(head, Deterministic) for head in conditionals):
-        raise ValueError(
-            "a deterministic conditional has no density, so that there is no rate: choose "
-            "model/posterior@model.conditional=diagonal_normal"
-        )
-    if inference == "bottom_up" and prior.space is None:
-        raise ValueError(
-            "inference=bottom_up has no density of the top layer given an image, which this "
-            "prior is made of: choose model.inference=top_down, or model/prior=standard_normal"
-        )
+def _check_fits(name: str, value: Tensor, weight: Tensor) -> None:
+    """Check the type and the device of floats against those of a model's weight."""
+    if value.device != weight.device:
+        raise ValueError(f"{name} on {value.device}: this model is on {weight.device}")
+    # Autocast converts them.
+    if value.dtype != weight.dtype and not torch.is_autocast_enabled(value.device.type):
+        raise ValueError(f"{name} of {value.dtype}: this model takes {weight.dtype}")
 
 
-def check_images(x: Tensor, image_shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Check that a tensor is a batch of images that a model takes.
+def check_image_batch(x: Tensor, image_shape: tuple[int, ...], weight: Tensor) -> None:
+    """Check the shape, type and device of images. It does not wait for the device.
+
+    `len` of a tensor would fix the number of images of an exported graph.
 
     Args:
         x: the images.
         image_shape: (C, H, W), of the model.
-        dtype: of the model's weights.
+        weight: any of the model's.
 
     Raises:
-        ValueError: another shape or type, no images, or a value outside of [0, 1].
+        ValueError: they are not a batch of images that the model takes, or there are none.
     """
-    if x.dim() != 4 or x.shape[1:] != image_shape or len(x) == 0:
+    _check_tensor("images", x)
+    if x.dim() != 4 or x.shape[1:] != image_shape or x.shape[0] == 0:
         sizes = ", ".join(map(str, image_shape))
         raise ValueError(f"images of shape {tuple(x.shape)}: this model takes (B, {sizes})")
     if not x.is_floating_point():
         raise ValueError(f"images of {x.dtype}: give floats in [0, 1], such as bytes / 255")
-    if x.dtype != dtype:
-        raise ValueError(f"images of {x.dtype}: this model takes {dtype}")
+    _check_fits("images", x, weight)
+
+
+def check_images(x: Tensor, image_shape: tuple[int, ...], weight: Tensor) -> None:
+    """Check that a tensor is a batch of images that a model takes, values included.
+
+    Args:
+        x: the images.
+        image_shape: (C, H, W), of the model.
+        weight: any of the model's.
+
+    Raises:
+        ValueError: another shape, type or device, no images, or a value outside of [0, 1].
+    """
+    check_image_batch(x, image_shape, weight)
     low, high = x.aminmax()
     if not (low >= 0 and high <= 1):
         raise ValueError(f"images from {low:.4g} to {high:.4g}: the values must be in [0, 1]")
+
+
+def check_rows(latents: Tensor, size: int, name: str = "latents") -> None:
+    """Check the last dimension of latents, and that they are floats.
+
+    It does not wait for the device.
+
+    Shape:
+        latents (..., B, D).
+
+    Raises:
+        ValueError: they are not.
+    """
+    _check_tensor(name, latents)
+    if latents.dim() < 2 or latents.shape[-1] != size:
+        raise ValueError(f"{name} of shape {tuple(latents.shape)}: this model takes (..., {size})")
+    if not latents.is_floating_point():
+        raise ValueError(f"{name} of {latents.dtype}: this model takes floats")
+
+
+def check_latents(latents: Tensor, size: int, weight: Tensor) -> None:
+    """Check the shape, type and device of latents in the form of `Model.latent_means`.
+
+    Args:
+        latents: to check.
+        size: D.
+        weight: any of the model's.
+
+    Raises:
+        ValueError: they do not fit the model, or there are none.
+    """
+    _check_tensor("latents", latents)
+    if latents.dim() != 2 or latents.shape[1] != size or len(latents) == 0:
+        raise ValueError(f"latents of shape {tuple(latents.shape)}: this model takes (N, {size})")
+    _check_fits("latents", latents, weight)
+
+
+def check_samples(
+    latents: Sequence[Tensor] | Tensor,
+    events: Sequence[tuple[int, ...]],
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Check samples of all stochastic layers, as in `Latent.z`. It does not wait for the device.
+
+    Args:
+        latents: of each layer.
+        events: the shape of one sample of each layer.
+        dtype: of the samples; None for any floats.
+
+    Shape:
+        latents (K, B, *event) of each layer.
+
+    Raises:
+        ValueError: another number of layers, or another shape or type.
+    """
+    if not isinstance(latents, list | tuple) or len(latents) != len(events):
+        several = isinstance(latents, list | tuple)
+        given = f"{len(latents)} tensors" if several else f"one {type(latents).__name__}"
+        raise ValueError(
+            f"latents must be a list with a tensor for each of the {len(events)} layers, "
+            f"and not {given}"
+        )
+    for z, event in zip(latents, events, strict=True):
+        _check_tensor("latents", z)
+        if z.dim() != 2 + len(event) or z.shape[2:] != event:
+            sizes = ", ".join(map(str, event))
+            raise ValueError(
+                f"latents of shape {tuple(z.shape)}: this layer takes (K, B, {sizes}), such as "
+                "latents[None] for one sample of each image"
+            )
+        if not (z.is_floating_point() if dtype is None else z.dtype == dtype):
+            raise ValueError(f"latents of {z.dtype}: this model takes {dtype or 'floats'}")
+
+
+def check_maps(vectors: Tensor, map_shape: tuple[int, ...]) -> None:
+    """Check the shape (..., E, h, w) of maps of vectors, and that they are floats.
+
+    It does not wait for the device.
+
+    Raises:
+        ValueError: they have another shape or type.
+    """
+    _check_tensor("vectors", vectors)
+    if vectors.dim() < 4 or vectors.shape[-3:] != map_shape or not vectors.is_floating_point():
+        sizes = ", ".join(map(str, map_shape))
+        raise ValueError(
+            f"vectors of {vectors.dtype} and shape {tuple(vectors.shape)}: this model takes "
+            f"floats, (..., {sizes})"
+        )
+
+
+def check_codes(codes: Tensor, map_size: tuple[int, ...], num_codes: int) -> None:
+    """Check that a tensor is maps of codes, (..., h, w), values included.
+
+    Raises:
+        ValueError: another shape or type, or a code that does not exist.
+    """
+    _check_tensor("codes", codes)
+    if codes.shape[-2:] != map_size or codes.dtype != torch.int64:
+        sizes = ", ".join(map(str, map_size))
+        raise ValueError(
+            f"codes of {codes.dtype} and shape {tuple(codes.shape)}: they must be torch.int64, "
+            f"(..., {sizes})"
+        )
+    if codes.numel() and not (codes.min() >= 0 and codes.max() < num_codes):
+        raise ValueError(
+            f"codes from {int(codes.min())} to {int(codes.max())}: they are 0 to {num_codes - 1}"
+        )
+
+
+def check_fractions(t: Tensor) -> None:
+    """Check that fractions of a path are floats in one dimension.
+
+    Raises:
+        ValueError: they are not.
+    """
+    _check_tensor("t", t)
+    if t.dim() != 1 or not t.is_floating_point():
+        raise ValueError(f"t of {t.dtype} and shape {tuple(t.shape)}: it must be floats, (T,)")
 
 
 def check_classes(labels: Tensor, num_classes: int | None) -> None:
@@ -138,28 +200,84 @@ def check_classes(labels: Tensor, num_classes: int | None) -> None:
     """
     if num_classes is None:
         raise ValueError("labels: this model knows no classes")
+    _check_tensor("labels", labels)
     for label in labels.unique().tolist():
         if not 0 <= label < num_classes:
             raise ValueError(f"class {label} does not exist: they are 0 to {num_classes - 1}")
 
 
-def check_labels(labels: Tensor | None, count: int, num_classes: int | None) -> None:
-    """Check that labels are one class for each of `count` images.
-
-    A model without classes ignores labels.
+def check_label_batch(
+    labels: Tensor | None, count: int, num_classes: int, device: torch.device
+) -> Tensor:
+    """Check the shape, type and device of labels, and return them. It does not wait for the device.
 
     Raises:
-        ValueError: they are missing, have another shape or type, or are not classes of the model.
+        ValueError: they are missing, or are not one class for each of `count` images.
     """
-    if num_classes is None:
-        return
     labels = given(labels, num_classes)
+    _check_tensor("labels", labels)
     if labels.shape != (count,) or labels.dtype != torch.int64:
         raise ValueError(
             f"labels of {labels.dtype} and shape {tuple(labels.shape)}: for {count} images "
             f"they must be torch.int64 and ({count},)"
         )
-    check_classes(labels, num_classes)
+    if labels.device != device:
+        raise ValueError(f"labels on {labels.device}: the images are on {device}")
+    return labels
+
+
+def check_labels(
+    labels: Tensor | None, count: int, num_classes: int | None, device: torch.device
+) -> None:
+    """Check that labels are one class for each of `count` images, values included.
+
+    A model without classes ignores labels.
+
+    Raises:
+        ValueError: they are missing, have another shape, type or device, or are not classes of the
+            model.
+    """
+    if num_classes is not None:
+        check_classes(check_label_batch(labels, count, num_classes, device), num_classes)
+
+
+def check_weight_batch(
+    labels: Tensor | None, count: int, num_classes: int, device: torch.device
+) -> Tensor:
+    """Check labels as `check_label_batch` does, and return them; weights of all classes are labels.
+
+    It does not wait for the device.
+
+    Shape:
+        labels int64 (N,), or floats (N, num_classes); returns the same.
+
+    Raises:
+        ValueError: they are neither.
+    """
+    if not isinstance(labels, Tensor) or labels.dim() != 2:
+        return check_label_batch(labels, count, num_classes, device)
+    if labels.shape != (count, num_classes) or not labels.is_floating_point():
+        raise ValueError(
+            f"weights of classes of {labels.dtype} and shape {tuple(labels.shape)}: for {count} "
+            f"images they must be floats, ({count}, {num_classes})"
+        )
+    if labels.device != device:
+        raise ValueError(f"labels on {labels.device}: the latents are on {device}")
+    return labels
+
+
+def check_weights(
+    labels: Tensor | None, count: int, num_classes: int | None, device: torch.device
+) -> None:
+    """Check labels as `check_labels` does; weights of all classes are labels as well.
+
+    Raises:
+        ValueError: they are neither.
+    """
+    if num_classes is not None:
+        labels = check_weight_batch(labels, count, num_classes, device)
+        if labels.dim() == 1:
+            check_classes(labels, num_classes)
 
 
 def given(labels: Tensor | None, num_classes: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae_lightning.models.checks import given
+from vae_lightning.models.checks import check_weight_batch, given
 
 
 def label_embedding(image_shape: Sequence[int], num_classes: int | None) -> nn.Embedding | None:
@@ -56,11 +56,11 @@ def with_one_hot_label(z: Tensor, labels: Tensor | None, num_classes: int | None
         (..., B, D + num_classes), or z without classes.
 
     Raises:
-        ValueError: classes and no labels.
+        ValueError: classes, and no labels or labels of another shape, type or device.
     """
     if num_classes is None:
         return z
-    labels = given(labels, num_classes)
+    labels = check_weight_batch(labels, z.shape[-2], num_classes, z.device)
     weights = labels if labels.dim() == 2 else F.one_hot(labels, num_classes)
     return torch.cat([z, weights.to(z.dtype).expand(*z.shape[:-1], -1)], dim=-1)
 

@@ -13,7 +13,12 @@ from vae_lightning.distributions.normal_product import product_of_normals
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
 from vae_lightning.distributions.temperature import tempered
-from vae_lightning.models.checks import check_layers, check_prior
+from vae_lightning.models.checks import (
+    check_count,
+    check_latents,
+    check_rows,
+    check_samples,
+)
 from vae_lightning.models.conditioning import (
     encoder_shape,
     with_one_hot_label,
@@ -27,6 +32,7 @@ from vae_lightning.models.layer_inference import (
     take_samples,
 )
 from vae_lightning.models.model import Model
+from vae_lightning.models.part_checks import check_layers, check_prior
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.utils.blocks import in_blocks
 from vae_lightning.utils.checks import all_at_least
@@ -173,10 +179,15 @@ class HierarchicalVAE(Model):
         likelihood = self.decode([latent.z for latent in latents], labels)
         return Trace(x=x, latents=latents, likelihood=likelihood)
 
+    @property
+    def latent_size(self) -> int:
+        return sum(self.latent_dims)
+
     def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
+        check_count("num_samples", num_samples)
         return self._layers(x, labels, take_samples(num_samples))
 
-    def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
+    def infer_posterior(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
         first = 0 if self.inference == "bottom_up" else -1
         return self._layers(x, labels, take_mean)[first].posterior
 
@@ -187,6 +198,8 @@ class HierarchicalVAE(Model):
             layers (..., B, D_l), z_1 first; labels int64 (B,); returns batch shape (..., B), event
             shape (C, H, W).
         """
+        for z, dim in zip(layers, self.latent_dims, strict=True):
+            check_rows(z, dim)
         z = layers[0] if self.decoder_sees == "lowest" else torch.cat(list(layers), dim=-1)
         return self.likelihood(self.decoder(with_one_hot_label(z, labels, self.num_classes)))
 
@@ -195,14 +208,15 @@ class HierarchicalVAE(Model):
         return self.prior(self._encode_any)
 
     def predict(self, latents: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
+        check_samples(latents, [(dim,) for dim in self.latent_dims])
         return self.decode(latents, labels)
 
     @torch.no_grad()
-    def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+    def infer_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return torch.cat([latent.z for latent in self._layers(x, labels, take_mean)], dim=-1)
 
     @torch.no_grad()
-    def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:
+    def draw_latents(self, num_images: int, temperature: float) -> Tensor:
         layers = [tempered(self.prior_distribution(), temperature).sample((num_images,))]
         for layer in reversed(range(len(self.conditionals))):
             below = tempered(self._conditional(layer, layers[0]), temperature)
@@ -210,7 +224,7 @@ class HierarchicalVAE(Model):
         return torch.cat(layers, dim=-1)
 
     @torch.no_grad()
-    def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+    def decode_means(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         return in_blocks(self._decoded_means, latents, labels, owner=self)
 
     def _decoded_means(self, latents: Tensor, labels: Tensor | None) -> Tensor:
@@ -226,7 +240,15 @@ class HierarchicalVAE(Model):
 
         Shape:
             latents (N, D); returns (N, D).
+
+        Raises:
+            ValueError: latents that do not fit the model, or dimensions that it does not have.
         """
+        check_latents(latents, self.latent_size, self._weight)
+        if not moved or not all(0 <= dimension < self.latent_size for dimension in moved):
+            raise ValueError(
+                f"moved={list(moved)}: name dimensions from 0 to {self.latent_size - 1}"
+            )
         layers = list(latents.split(self.latent_dims, dim=-1))
         starts = [sum(self.latent_dims[:layer]) for layer in range(len(layers))]
         for layer in reversed(range(len(self.conditionals))):

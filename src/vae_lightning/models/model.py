@@ -1,26 +1,25 @@
-"""The base class of all models."""
+"""The methods of all models that users call: they check their input."""
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.point_mass import PointMass
-from vae_lightning.distributions.spaces import Interpolation, Space, interpolate_latents
-from vae_lightning.models.checks import check_classes, check_images, check_labels, check_sizes
-from vae_lightning.models.chunked import DECODED, ChunkedLikelihood
-from vae_lightning.models.conditioning import (
-    between_labels,
-    label_embedding,
-    with_label_channel,
+from vae_lightning.distributions.spaces import Interpolation, interpolate_latents
+from vae_lightning.models.checks import (
+    check_classes,
+    check_count,
+    check_fractions,
+    check_images,
+    check_labels,
+    check_latents,
+    check_weights,
 )
-from vae_lightning.models.trace import Latent, Trace
-from vae_lightning.utils.blocks import in_blocks
-from vae_lightning.utils.checks import at_least
+from vae_lightning.models.chunked import DECODED
+from vae_lightning.models.conditioning import between_labels
+from vae_lightning.models.core import ModelCore
 from vae_lightning.utils.random_state import noise_of
 
 # Samples of all images that `log_likelihood` draws at once, so that memory does not grow with their
@@ -28,69 +27,26 @@ from vae_lightning.utils.random_state import noise_of
 _DRAWN = 10_000
 
 
-class Model(nn.Module, ABC):
+class Model(ModelCore):
     """The base class of all models: p(x) of images, or p(x|y) with classes, and an encoder.
 
-    Args:
-        image_shape: (C, H, W).
-        num_classes: how many classes the model is conditional on; None without labels.
-
-    Attributes:
-        encoder: the network from images to features.
-        decoder: the network from latents to features.
-        likelihood: the head from these features to p(x|z).
-        latent_space: the space of the latents.
-        label_picture: a learned image for each class; None without classes.
-
-    Raises:
-        ValueError: an image shape that is not three sizes of at least 1, or no classes.
+    Its methods check their input, values included. What runs in every step of training and
+    evaluation calls those of `ModelCore` instead.
     """
 
-    encoder: nn.Module
-    decoder: nn.Module
-    likelihood: Likelihood
-    latent_space: Space
-
-    def __init__(self, image_shape: Sequence[int], num_classes: int | None) -> None:
-        super().__init__()
-        check_sizes(image_shape, num_classes)
-        self.image_shape = tuple(image_shape)
-        self.num_classes = num_classes
-        self.label_picture = label_embedding(image_shape, num_classes)
-
-    @abstractmethod
-    def forward(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
-        """Encode images, draw `num_samples` reparameterised latents (K) of each, and decode them.
-
-        Shape:
-            x (B, C, H, W) in [0, 1]; labels int64 (B,), required by a model with classes.
-        """
-
-    @abstractmethod
-    def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
-        """Encode images and draw latents, as `forward` does, without decoding them.
-
-        Shape:
-            as for `forward`; returns the layers, the one nearest to the image first.
-        """
-
-    @abstractmethod
-    def predict(self, latents: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
-        """Decode samples of all stochastic layers, as in `Latent.z`: p(x|z) of each.
-
-        Shape:
-            latents (K, B, *event) of each layer; labels int64 (B,); returns batch shape (K, B).
-        """
-
-    @abstractmethod
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
         """Infer q(z|x), or q(z|x, y); of several layers, of the one that is inferred first.
 
         Shape:
             x (B, C, H, W) in [0, 1]; labels int64 (B,); returns batch shape (B,).
-        """
 
-    @abstractmethod
+        Raises:
+            ValueError: images or labels that do not fit the model.
+        """
+        self._check(x, labels)
+        return self.infer_posterior(x, labels)
+
+    @torch.no_grad()
     def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The means of the posterior: all layers concatenated, maps flattened.
 
@@ -98,9 +54,14 @@ class Model(nn.Module, ABC):
 
         Shape:
             x (B, C, H, W) in [0, 1]; labels int64 (B,); returns (B, D).
-        """
 
-    @abstractmethod
+        Raises:
+            ValueError: images or labels that do not fit the model.
+        """
+        self._check(x, labels)
+        return self.infer_means(x, labels)
+
+    @torch.no_grad()
     def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:
         """Draw latents from the prior, (num_images, D), in the form of `latent_means`.
 
@@ -109,70 +70,29 @@ class Model(nn.Module, ABC):
             temperature: below 1, from a narrower distribution; see `distributions.temperature`.
 
         Raises:
-            ValueError: a temperature other than 1, for a prior that has none.
+            ValueError: no images, or a temperature other than 1 for a prior that has none.
         """
+        check_count("num_images", num_images)
+        return self.draw_latents(num_images, temperature)
 
-    @abstractmethod
+    @torch.no_grad()
     def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """The mean of p(x|z), or p(x|z, y).
 
         Shape:
             latents (N, D), in the form of `latent_means`; labels int64 (N,), or weights of all
             classes, (N, num_classes); returns (N, C, H, W).
+
+        Raises:
+            ValueError: latents or labels that do not fit the model.
         """
-
-    def auxiliary(self, latents: Sequence[Latent]) -> dict[str, Tensor]:
-        """Auxiliary losses of the model, by name, each (B,); none unless a model defines them."""
-        return {}
-
-    def encoded(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The encoder's features; without gradients, of one block of images after the other.
-
-        Shape:
-            x (B, C, H, W); labels int64 (B,); returns (B, F).
-        """
-        return in_blocks(self._encoded, x, labels, owner=self)
-
-    def _encoded(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        return self.encoder(with_label_channel(x, labels, self.label_picture))
-
-    @torch.no_grad()
-    def chunked_trace(
-        self, x: Tensor, num_samples: int, labels: Tensor | None = None, *, most: int | None = None
-    ) -> Trace:
-        """The trace of `forward` in evaluation mode, which decodes in chunks when it is scored.
-
-        The noise is that of `forward`. Memory is bounded in bytes, whatever the number of images,
-        their size and the number of samples.
-
-        Args:
-            x: images.
-            num_samples: K.
-            labels: their classes, for a conditional model.
-            most: images decoded at once; None for as many as fit.
-
-        Shape:
-            x (B, C, H, W) in [0, 1]; labels int64 (B,).
-        """
-        latents = self.infer(x, num_samples, labels)
-        samples = [latent.z for latent in latents]
-        likelihood = ChunkedLikelihood(self.predict, self, samples, labels, self.image_shape, most)
-        return Trace(x, latents, likelihood, self.auxiliary(latents))
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the weights."""
-        return next(self.parameters()).device
+        check_latents(latents, self.latent_size, self._weight)
+        check_weights(labels, len(latents), self.num_classes, latents.device)
+        return self.decode_means(latents, labels)
 
     def check_labels(self, labels: Tensor) -> None:
         """Raise a ValueError unless every label is one of the model's classes."""
         check_classes(labels, self.num_classes)
-
-    def each_class_in_turn(self, count: int, device: torch.device) -> Tensor | None:
-        """Default labels, 0, 1, ... and again from 0: int64 (count,); None without classes."""
-        if self.num_classes is None:
-            return None
-        return torch.arange(count, device=device) % self.num_classes
 
     @torch.no_grad()
     def sample(
@@ -197,14 +117,14 @@ class Model(nn.Module, ABC):
         Raises:
             ValueError: no images, labels that do not fit, or a temperature that the prior lacks.
         """
-        at_least("num_images", num_images, 1)
+        check_count("num_images", num_images)
         with noise_of(generator, self.device):
-            latents = self.sample_latents(num_images, temperature)
+            latents = self.draw_latents(num_images, temperature)
         if labels is None:
             labels = self.each_class_in_turn(num_images, self.device)
         else:
-            check_labels(labels, num_images, self.num_classes)
-        return self.mean_images(latents, labels)
+            check_labels(labels, num_images, self.num_classes, self.device)
+        return self.decode_means(latents, labels)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -217,7 +137,7 @@ class Model(nn.Module, ABC):
             ValueError: images or labels that do not fit the model.
         """
         self._check(x, labels)
-        return self.mean_images(self.latent_means(x, labels), labels)
+        return self.decode_means(self.infer_means(x, labels), labels)
 
     @torch.no_grad()
     def interpolate(
@@ -247,14 +167,14 @@ class Model(nn.Module, ABC):
             ValueError: fewer than two steps, a path that leaves the latent space, or images or
                 labels that do not fit the model or each other.
         """
-        at_least("steps", steps, 2)
+        check_count("steps", steps, 2)
         self._check(a, labels_a)
         self._check(b, labels_b)
         if len(a) != len(b):
             raise ValueError(f"{len(a)} images cannot be paired with {len(b)}: give as many")
         return self.images_between(
-            self.latent_means(a, labels_a),
-            self.latent_means(b, labels_b),
+            self.infer_means(a, labels_a),
+            self.infer_means(b, labels_b),
             torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype),
             path=path,
             labels_a=labels_a,
@@ -279,13 +199,20 @@ class Model(nn.Module, ABC):
             (B, T, C, H, W).
 
         Raises:
-            ValueError: a path that leaves the latent space.
+            ValueError: a path that leaves the latent space, or latents, fractions or labels that do
+                not fit the model or each other.
         """
+        for latents, labels in ((a, labels_a), (b, labels_b)):
+            check_latents(latents, self.latent_size, self._weight)
+            check_labels(labels, len(latents), self.num_classes, latents.device)
+        if len(a) != len(b):
+            raise ValueError(f"{len(a)} latents cannot be paired with {len(b)}: give as many")
+        check_fractions(t)
         latents = interpolate_latents(a, b, t, self.latent_space, path)  # (B, T, D)
         labels = None
         if self.num_classes is not None and labels_a is not None and labels_b is not None:
             labels = between_labels(labels_a, labels_b, t, self.num_classes).flatten(0, 1)
-        return self.mean_images(latents.flatten(0, 1), labels).unflatten(0, (len(a), len(t)))
+        return self.decode_means(latents.flatten(0, 1), labels).unflatten(0, (len(a), len(t)))
 
     @torch.no_grad()
     def log_likelihood(
@@ -317,7 +244,7 @@ class Model(nn.Module, ABC):
             Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016,
             https://arxiv.org/abs/1509.00519.
         """
-        at_least("num_samples", num_samples, 1)
+        check_count("num_samples", num_samples)
         self._check(x, labels)
         chunk = max(1, _DRAWN // len(x))
         total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
@@ -331,5 +258,5 @@ class Model(nn.Module, ABC):
         return total - math.log(num_samples)
 
     def _check(self, x: Tensor, labels: Tensor | None) -> None:
-        check_images(x, self.image_shape, next(self.parameters()).dtype)
-        check_labels(labels, len(x), self.num_classes)
+        check_images(x, self.image_shape, self._weight)
+        check_labels(labels, len(x), self.num_classes, x.device)

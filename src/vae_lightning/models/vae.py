@@ -12,13 +12,14 @@ from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
 from vae_lightning.distributions.sampling import draw
 from vae_lightning.distributions.temperature import tempered
-from vae_lightning.models.checks import check_prior
+from vae_lightning.models.checks import check_count, check_rows, check_samples
 from vae_lightning.models.conditioning import (
     encoder_shape,
     with_one_hot_label,
 )
 from vae_lightning.models.initialization import Initialization, initialize
 from vae_lightning.models.model import Model
+from vae_lightning.models.part_checks import check_prior
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.utils.blocks import in_blocks
 from vae_lightning.utils.checks import at_least
@@ -114,12 +115,17 @@ class VAE(Model):
         (latent,) = self.infer(x, num_samples, labels)
         return Trace(x=x, latents=(latent,), likelihood=self.decode(latent.z, labels))
 
+    @property
+    def latent_size(self) -> int:
+        return self.latent_dim
+
     def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
-        posterior = self.encode(x, labels)
+        check_count("num_samples", num_samples)
+        posterior = self.infer_posterior(x, labels)
         z, log_q = draw(posterior, num_samples)  # (K, B, D)
         return (Latent(z, posterior, self.prior_distribution(), log_q),)
 
-    def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
+    def infer_posterior(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
         return self.posterior(self.encoded(x, labels))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Distribution:
@@ -128,6 +134,7 @@ class VAE(Model):
         Shape:
             z (..., B, D); labels int64 (B,); returns batch shape (..., B), event shape (C, H, W).
         """
+        check_rows(z, self.latent_dim)
         return self.likelihood(self.decoder(with_one_hot_label(z, labels, self.num_classes)))
 
     def prior_distribution(self) -> Distribution:
@@ -135,21 +142,22 @@ class VAE(Model):
         return self.prior(self._encode_any)
 
     def predict(self, latents: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
+        check_samples(latents, [(self.latent_dim,)])
         (z,) = latents
         return self.decode(z, labels)
 
     @torch.no_grad()
-    def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        mean = self.encode(x, labels).mean
+    def infer_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        mean = self.infer_posterior(x, labels).mean
         # The mean of points on a sphere lies inside it.
         return F.normalize(mean, dim=-1) if self.latent_space == "sphere" else mean
 
     @torch.no_grad()
-    def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:
+    def draw_latents(self, num_images: int, temperature: float) -> Tensor:
         return tempered(self.prior_distribution(), temperature).sample((num_images,))
 
     @torch.no_grad()
-    def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+    def decode_means(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         return in_blocks(self._decoded_means, latents, labels, owner=self)
 
     def _decoded_means(self, latents: Tensor, labels: Tensor | None) -> Tensor:
@@ -157,4 +165,4 @@ class VAE(Model):
 
     def _encode_any(self, x: Tensor) -> Distribution:
         # A prior made of posteriors has images of its own, which have no labels.
-        return self.encode(x, self.each_class_in_turn(len(x), x.device))
+        return self.infer_posterior(x, self.each_class_in_turn(len(x), x.device))

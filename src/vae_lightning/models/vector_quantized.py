@@ -1,5 +1,6 @@
 """The vector-quantised autoencoder (VQ-VAE)."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch.distributions import Distribution
 from vae_lightning.distributions.codes import CodePointMass, CodePrior
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.temperature import tempered
+from vae_lightning.models.checks import check_codes, check_count, check_maps, check_samples
 from vae_lightning.models.codebook import Codebook
 from vae_lightning.models.model import Model
 from vae_lightning.models.trace import Latent, Trace
@@ -108,6 +110,7 @@ class VectorQuantized(Model):
         )
 
     def forward(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Trace:
+        check_count("num_samples", num_samples)
         vectors = self._vectors(x)
         flat = _flat(vectors).detach()
         if self.training:
@@ -120,10 +123,20 @@ class VectorQuantized(Model):
         likelihood = self._decoded_once(posterior.mean, num_samples)
         return Trace(x, latents, likelihood, self.auxiliary(latents))
 
-    def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
-        return self._latents(self.encode(x), num_samples)
+    @property
+    def latent_size(self) -> int:
+        return math.prod(self._map_shape)
 
-    def encode(self, x: Tensor, labels: Tensor | None = None) -> CodePointMass:
+    @property
+    def _map_shape(self) -> tuple[int, ...]:
+        """(E, h, w), of a map of vectors."""
+        return (self.codebook.codes.shape[1], *self.prior.map_size)
+
+    def infer(self, x: Tensor, num_samples: int, labels: Tensor | None = None) -> Sequence[Latent]:
+        check_count("num_samples", num_samples)
+        return self._latents(self.infer_posterior(x), num_samples)
+
+    def infer_posterior(self, x: Tensor, labels: Tensor | None = None) -> CodePointMass:
         """Infer the codes of images, and their vectors.
 
         Shape:
@@ -136,7 +149,11 @@ class VectorQuantized(Model):
 
         Shape:
             vectors (..., E, h, w); returns batch shape (...), event shape (C, H, W).
+
+        Raises:
+            ValueError: another shape, or no floats.
         """
+        check_maps(vectors, self._map_shape)
         return self.likelihood(self.decoder(vectors))
 
     def vectors_of(self, codes: Tensor) -> Tensor:
@@ -144,33 +161,40 @@ class VectorQuantized(Model):
 
         Shape:
             codes int64 (..., h, w); returns (..., E, h, w).
+
+        Raises:
+            ValueError: another shape or type, or a code that does not exist.
         """
+        check_codes(codes, tuple(self.prior.map_size), len(self.codebook.codes))
+        return self._vectors_of(codes)
+
+    def _vectors_of(self, codes: Tensor) -> Tensor:
         return self.codebook.codes[codes].movedim(-1, -3)
 
     def predict(self, latents: Sequence[Tensor], labels: Tensor | None = None) -> Distribution:
+        check_samples(latents, [tuple(self.prior.map_size)], torch.int64)
         (codes,) = latents  # (K, B, h, w)
-        return self._decoded_once(self.vectors_of(codes[0]), len(codes))
+        return self._decoded_once(self._vectors_of(codes[0]), len(codes))
 
     def auxiliary(self, latents: Sequence[Latent]) -> dict[str, Tensor]:
         distances = [latent.posterior.distances for latent in latents]  # type: ignore[attr-defined]
         return {"commitment": self.commitment * sum(distances)}
 
     @torch.no_grad()
-    def latent_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.encode(x).mean.flatten(1)
+    def infer_means(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.infer_posterior(x).mean.flatten(1)
 
     @torch.no_grad()
-    def sample_latents(self, num_images: int, temperature: float = 1.0) -> Tensor:
+    def draw_latents(self, num_images: int, temperature: float) -> Tensor:
         codes = tempered(self.prior.distribution(), temperature).sample((num_images,))
-        return self.vectors_of(codes).flatten(1)
+        return self._vectors_of(codes).flatten(1)
 
     @torch.no_grad()
-    def mean_images(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+    def decode_means(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         return in_blocks(self._decoded_means, latents, owner=self)
 
     def _decoded_means(self, latents: Tensor) -> Tensor:
-        size = (self.codebook.codes.shape[1], *self.prior.map_size)
-        return self.decode(latents.unflatten(1, size)).mean
+        return self.decode(latents.unflatten(1, self._map_shape)).mean
 
     def _vectors(self, x: Tensor) -> Tensor:
         """The encoder's vectors, (B, E, h, w)."""
@@ -185,7 +209,7 @@ class VectorQuantized(Model):
         codes = self.codebook.nearest(_flat(vectors).detach())
         codes = codes.unflatten(0, (vectors.shape[0], *vectors.shape[2:]))
         # `vectors + (codes - vectors).detach()` would be the codes up to rounding only.
-        nearest = self.vectors_of(codes)
+        nearest = self._vectors_of(codes)
         straight = _StraightThrough.apply(vectors, nearest)
         distances = (vectors - nearest).square().sum((1, 2, 3))
         return CodePointMass(codes, straight, distances)

@@ -14,11 +14,14 @@ from vae_lightning.config import CONF_DIR, check_keys, check_type, instantiate, 
 from vae_lightning.config.compatibility import (
     check_accelerator,
     check_parts,
+    check_pixels,
     check_precision,
     check_together,
 )
 from vae_lightning.config.trainer_checks import (
+    check_amount,
     check_built,
+    check_processes,
     check_trainer,
     check_validation,
     lightning_refusals,
@@ -116,8 +119,7 @@ def build(config: dict[str, Any]) -> Run:
     check_accelerator(config["trainer"])
     if config["train"]:
         check_validation(config)
-        if config["trainer"].get("max_epochs") == 0:
-            raise ConfigError("trainer.max_epochs=0 trains nothing: at least 1, or -1 without end")
+    check_amount(config)
     seed_everything(config["seed"], workers=True, verbose=False)
     module = VAEModule(
         model=instantiate(config["model"], "model"),
@@ -131,6 +133,7 @@ def build(config: dict[str, Any]) -> Run:
     optimizer, scheduler = module.optimizer_and_scheduler()
     check_steps(scheduler)
     check_together(module.model, module.objective)
+    check_pixels(module.model, config["data"]["binarize"])
     check_precision(module.model, config["trainer"].get("precision"), "trainer.precision")
     callbacks = [
         instantiate(node, f"callbacks.{name}") for name, node in config["callbacks"].items()
@@ -150,6 +153,7 @@ def build(config: dict[str, Any]) -> Run:
             switched_off | config["trainer"], "trainer", callbacks=callbacks, logger=loggers
         )
     check_built(trainer, optimizer)
+    check_processes(trainer, "trainer.devices")
     if config["evaluate"] and config["train"] and "enable_checkpointing" in switched_off:
         raise ConfigError("evaluate=true needs a checkpoint: choose callbacks that keep one")
     if config["evaluate"] and trainer.limit_test_batches == 0:

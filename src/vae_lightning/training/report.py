@@ -8,13 +8,14 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
+from vae_lightning.callbacks.hparams import write_hparams
 from vae_lightning.cli.paths import relative
+from vae_lightning.cli.swept import swept_settings_of_job
 from vae_lightning.cli.tables import value_table
 from vae_lightning.config.hyperparameters import hyperparameters
 from vae_lightning.data.notices import describe_classes
 from vae_lightning.metrics.bounds import bound_name
 from vae_lightning.metrics.latents import Score, format_score, usage
-from vae_lightning.objectives.objective import TERMS
 from vae_lightning.training.build import Run
 
 # As many as MNIST has.
@@ -124,26 +125,9 @@ def write_results(run: Run, metrics: dict[str, Score], checkpoint: Path | None) 
     (folder / "metrics.json").write_text(content + "\n", encoding="utf-8")
     for logger in run.trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            tags = [f"{stage}/{name}" for stage in ("test", "val", "train") for name in TERMS]
-            finals = {tag: metrics[tag] for tag in tags if tag in metrics}
-            _log_hyperparameters(logger, hyperparameters(config), finals)
+            write_hparams(logger, config, swept_settings_of_job())
             logger.finalize("success")
     _print_table(run, metrics, checkpoint)
-
-
-def _log_hyperparameters(
-    logger: TensorBoardLogger, parameters: dict[str, Any], metrics: dict[str, Score]
-) -> None:
-    """Write a row of the page HPARAMS, whose metrics are the scalars that are logged already.
-
-    `log_hyperparams` of Lightning would log them again, as further points of their curves.
-    """
-    from torch.utils.tensorboard.summary import hparams
-
-    logger.log_hyperparams(parameters)  # hparams.yaml
-    writer = logger.experiment._get_file_writer()
-    for summary in hparams(parameters, metrics):
-        writer.add_summary(summary)
 
 
 def batch_limits(trainer: Trainer) -> dict[str, int | float]:

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from math import isfinite
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from torch.optim.lr_scheduler import (
 from vae_lightning.config import check_type, instantiate
 from vae_lightning.errors import ConfigError
 from vae_lightning.objectives.objective import SCORE
+from vae_lightning.utils.checks import at_least, positive
 
 Interval = Literal["epoch", "step"]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -44,7 +46,10 @@ _SCHEDULERS: dict[type[LRScheduler], str] = {
 # Schedules whose lengths are numbers of steps.
 _BY_STEP = (OneCycleLR, CyclicLR)
 # The keys of lengths, with the least that they may be.
-_LENGTHS = {"T_max": 1, "step_size": 1, "total_iters": 0}
+_LENGTHS = {"T_max": 1, "T_0": 1, "step_size": 1, "total_iters": 1, "total_steps": 1}
+# Other numbers that torch takes out of range: the least, and factors that must be above 0.
+_LEAST = {"patience": 0, "cooldown": 0, "eta_min": 0, "min_lr": 0, "end_factor": 0}
+_FACTORS = ("factor", "gamma", "start_factor")
 
 
 def make_optimizer(config: Mapping[str, Any]) -> MakeOptimizer:
@@ -57,6 +62,8 @@ def make_optimizer(config: Mapping[str, Any]) -> MakeOptimizer:
     cls = get_class(config["_target_"])
     if reason := _OPTIMIZERS.get(cls):
         raise ConfigError(f"optimizer: {cls.__name__} {reason}: choose optimizer=adam")
+    _check_number(config, "optimizer", "lr", positive)
+    _check_number(config, "optimizer", "momentum", _below_one)
     return make
 
 
@@ -73,6 +80,10 @@ def make_scheduler(config: Mapping[str, Any], max_epochs: int | None) -> MakeSch
     """
     check_type(interval(config), Interval, "scheduler.interval")
     _check_lengths(config, max_epochs)
+    for key, least in _LEAST.items():
+        _check_number(config, "scheduler", key, partial(at_least, minimum=least))
+    for key in _FACTORS:
+        _check_number(config, "scheduler", key, positive)
     node = {key: value for key, value in config.items() if key != "interval"}
     make = instantiate(node, "scheduler")
     cls = get_class(node["_target_"])
@@ -145,6 +156,22 @@ def step_on_plateau(trainer: Trainer) -> None:
             one.scheduler.step(reached)
 
 
+def _check_number(
+    config: Mapping[str, Any], section: str, key: str, check: Callable[[str, float], None]
+) -> None:
+    """Check the range of a number, if there is one; other types are refused by what takes them."""
+    if isinstance(value := config.get(key), int | float) and not isinstance(value, bool):
+        try:
+            check(f"{section}.{key}", value)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+
+def _below_one(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}={value} is out of range: it must be at least 0 and below 1")
+
+
 def _check_lengths(config: Mapping[str, Any], max_epochs: int | None) -> None:
     for key, least in _LENGTHS.items():
         if key not in config:
@@ -162,5 +189,7 @@ def _check_lengths(config: Mapping[str, Any], max_epochs: int | None) -> None:
                 f"{setting} is trainer.max_epochs, and scheduler.interval=step counts steps: set "
                 f"scheduler.{key} to a number of steps"
             )
+        if key == "total_iters" and str(config.get("_target_")).endswith("ConstantLR"):
+            least = 0
         if isinstance(value, int) and value < least:
             raise ConfigError(f"{setting} is out of range: it must be at least {least}")

@@ -1,0 +1,34 @@
+"""The swept settings of a job."""
+
+from pathlib import Path
+from typing import Any
+
+from vae_lightning.cli.overrides import is_sweep
+
+
+def swept_settings_of_job() -> dict[str, Any]:
+    """The keys that the sweep of the current job varies, with the job's values; else nothing.
+
+    They are read from the `multirun.yaml` that Hydra writes into the sweep's folder: a job that a
+    launcher starts in a process of its own has no command line.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    if not HydraConfig.initialized() or not is_sweep(HydraConfig.get()):
+        return {}
+    job = HydraConfig.get()
+    file = Path(job.runtime.cwd) / job.sweep.dir / "multirun.yaml"
+    if not file.is_file():
+        return {}
+    sweep: Any = OmegaConf.load(file)
+    parser = OverridesParser.create()
+    asked = parser.parse_overrides(list(sweep.hydra.overrides.task))
+    swept = {item.get_key_element() for item in asked if item.is_sweep_override()}
+    swept |= set(OmegaConf.select(sweep, "hydra.sweeper.params") or {})
+    return {
+        item.get_key_element(): item.value()
+        for item in parser.parse_overrides(list(job.overrides.task))
+        if item.get_key_element() in swept
+    }
