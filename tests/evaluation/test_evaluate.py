@@ -172,7 +172,7 @@ def test_an_evaluation_without_images_is_refused_before_training(
     call_command: CallCommand, tmp_path: Path
 ) -> None:
     limit = "+trainer.limit_test_batches=0"
-    outcome = call_command("data=digits", "trainer=cpu", "evaluate=true", limit)
+    outcome = call_command("data=digits", "trainer=cpu", "evaluate=true", "test=false", limit)
     assert outcome.status == 1
     assert "limit_test_batches=0 leaves none" in outcome.err
     assert list(tmp_path.iterdir()) == []

@@ -149,7 +149,7 @@ def test_a_conditional_model_draws_each_class_with_its_own_label(
     model = load(path)
     # At the same latents, nothing but the label tells images apart.
     monkeypatch.setattr(
-        type(model), "sample_latents", lambda self, count, temperature=1.0: torch.zeros(count, 4)
+        type(model), "draw_latents", lambda self, count, temperature: torch.zeros(count, 4)
     )
     folder = augment(path, tmp_path / "results", originals=False)
     rows = manifest(folder)

@@ -473,7 +473,9 @@ def test_the_best_checkpoint_of_a_resumed_run_is_the_best_of_the_whole_training(
 def test_the_last_checkpoint_is_of_the_last_epoch_whichever_was_the_best(
     tmp_path: Path, straight: Straight
 ) -> None:
-    fit(tmp_path / "first", "callbacks.checkpoint.mode=min", callbacks=[StopAfterEpoch(2)])
+    # The rate falls in these two epochs.
+    highest_rate = ("callbacks.checkpoint.monitor=val/rate", "callbacks.checkpoint.mode=max")
+    fit(tmp_path / "first", *highest_rate, callbacks=[StopAfterEpoch(2)])
     epochs = [
         torch.load(path(tmp_path / "first"), weights_only=True)["epoch"]
         for path in (best_of, checkpoint_of)

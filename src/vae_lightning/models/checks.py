@@ -79,13 +79,13 @@ def check_rows(latents: Tensor, size: int, name: str = "latents") -> None:
     It does not wait for the device.
 
     Shape:
-        latents (..., B, D).
+        latents (..., D).
 
     Raises:
         ValueError: they are not.
     """
     _check_tensor(name, latents)
-    if latents.dim() < 2 or latents.shape[-1] != size:
+    if latents.dim() < 1 or latents.shape[-1] != size:
         raise ValueError(f"{name} of shape {tuple(latents.shape)}: this model takes (..., {size})")
     if not latents.is_floating_point():
         raise ValueError(f"{name} of {latents.dtype}: this model takes floats")
