@@ -9,8 +9,7 @@ def register_resolvers() -> None:
     """Register the resolvers of `conf/` with OmegaConf.
 
     `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}`,
-    `${array_file:path,name}` and
-    `${pseudo_inputs:posterior}`.
+    `${array_file:path,name}` and `${pseudo_inputs:posterior}`.
     """
     from omegaconf import OmegaConf
 

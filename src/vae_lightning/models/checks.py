@@ -19,7 +19,12 @@ def check_count(name: str, value: int, minimum: int = 1) -> None:
     at_least(name, value, minimum)
 
 
-def _check_tensor(name: str, value: object) -> None:
+def check_tensor(name: str, value: object) -> None:
+    """Check that a value is a tensor.
+
+    Raises:
+        ValueError: it is not; the message starts with its name.
+    """
     if not isinstance(value, Tensor):
         kind = type(value).__name__
         raise ValueError(f"{name} must be a torch.Tensor and not a {kind}: use torch.as_tensor")
@@ -47,7 +52,7 @@ def check_image_batch(x: Tensor, image_shape: tuple[int, ...], weight: Tensor) -
     Raises:
         ValueError: they are not a batch of images that the model takes, or there are none.
     """
-    _check_tensor("images", x)
+    check_tensor("images", x)
     if x.dim() != 4 or x.shape[1:] != image_shape or x.shape[0] == 0:
         sizes = ", ".join(map(str, image_shape))
         raise ValueError(f"images of shape {tuple(x.shape)}: this model takes (B, {sizes})")
@@ -84,7 +89,7 @@ def check_rows(latents: Tensor, size: int, name: str = "latents") -> None:
     Raises:
         ValueError: they are not.
     """
-    _check_tensor(name, latents)
+    check_tensor(name, latents)
     if latents.dim() < 1 or latents.shape[-1] != size:
         raise ValueError(f"{name} of shape {tuple(latents.shape)}: this model takes (..., {size})")
     if not latents.is_floating_point():
@@ -102,7 +107,7 @@ def check_latents(latents: Tensor, size: int, weight: Tensor) -> None:
     Raises:
         ValueError: they do not fit the model, or there are none.
     """
-    _check_tensor("latents", latents)
+    check_tensor("latents", latents)
     if latents.dim() != 2 or latents.shape[1] != size or len(latents) == 0:
         raise ValueError(f"latents of shape {tuple(latents.shape)}: this model takes (N, {size})")
     _check_fits("latents", latents, weight)
@@ -134,7 +139,7 @@ def check_samples(
             f"and not {given}"
         )
     for z, event in zip(latents, events, strict=True):
-        _check_tensor("latents", z)
+        check_tensor("latents", z)
         if z.dim() != 2 + len(event) or z.shape[2:] != event:
             sizes = ", ".join(map(str, event))
             raise ValueError(
@@ -153,7 +158,7 @@ def check_maps(vectors: Tensor, map_shape: tuple[int, ...]) -> None:
     Raises:
         ValueError: they have another shape or type.
     """
-    _check_tensor("vectors", vectors)
+    check_tensor("vectors", vectors)
     if vectors.dim() < 4 or vectors.shape[-3:] != map_shape or not vectors.is_floating_point():
         sizes = ", ".join(map(str, map_shape))
         raise ValueError(
@@ -168,7 +173,7 @@ def check_codes(codes: Tensor, map_size: tuple[int, ...], num_codes: int) -> Non
     Raises:
         ValueError: another shape or type, or a code that does not exist.
     """
-    _check_tensor("codes", codes)
+    check_tensor("codes", codes)
     if codes.shape[-2:] != map_size or codes.dtype != torch.int64:
         sizes = ", ".join(map(str, map_size))
         raise ValueError(
@@ -187,108 +192,6 @@ def check_fractions(t: Tensor) -> None:
     Raises:
         ValueError: they are not.
     """
-    _check_tensor("t", t)
+    check_tensor("t", t)
     if t.dim() != 1 or not t.is_floating_point():
         raise ValueError(f"t of {t.dtype} and shape {tuple(t.shape)}: it must be floats, (T,)")
-
-
-def check_classes(labels: Tensor, num_classes: int | None) -> None:
-    """Check that every label is one of a model's classes.
-
-    Raises:
-        ValueError: one is not, or the model has no classes.
-    """
-    if num_classes is None:
-        raise ValueError("labels: this model knows no classes")
-    _check_tensor("labels", labels)
-    for label in labels.unique().tolist():
-        if not 0 <= label < num_classes:
-            raise ValueError(f"class {label} does not exist: they are 0 to {num_classes - 1}")
-
-
-def check_label_batch(
-    labels: Tensor | None, count: int, num_classes: int, device: torch.device
-) -> Tensor:
-    """Check the shape, type and device of labels, and return them. It does not wait for the device.
-
-    Raises:
-        ValueError: they are missing, or are not one class for each of `count` images.
-    """
-    labels = given(labels, num_classes)
-    _check_tensor("labels", labels)
-    if labels.shape != (count,) or labels.dtype != torch.int64:
-        raise ValueError(
-            f"labels of {labels.dtype} and shape {tuple(labels.shape)}: for {count} images "
-            f"they must be torch.int64 and ({count},)"
-        )
-    if labels.device != device:
-        raise ValueError(f"labels on {labels.device}: the images are on {device}")
-    return labels
-
-
-def check_labels(
-    labels: Tensor | None, count: int, num_classes: int | None, device: torch.device
-) -> None:
-    """Check that labels are one class for each of `count` images, values included.
-
-    A model without classes ignores labels.
-
-    Raises:
-        ValueError: they are missing, have another shape, type or device, or are not classes of the
-            model.
-    """
-    if num_classes is not None:
-        check_classes(check_label_batch(labels, count, num_classes, device), num_classes)
-
-
-def check_weight_batch(
-    labels: Tensor | None, count: int, num_classes: int, device: torch.device
-) -> Tensor:
-    """Check labels as `check_label_batch` does, and return them; weights of all classes are labels.
-
-    It does not wait for the device.
-
-    Shape:
-        labels int64 (N,), or floats (N, num_classes); returns the same.
-
-    Raises:
-        ValueError: they are neither.
-    """
-    if not isinstance(labels, Tensor) or labels.dim() != 2:
-        return check_label_batch(labels, count, num_classes, device)
-    if labels.shape != (count, num_classes) or not labels.is_floating_point():
-        raise ValueError(
-            f"weights of classes of {labels.dtype} and shape {tuple(labels.shape)}: for {count} "
-            f"images they must be floats, ({count}, {num_classes})"
-        )
-    if labels.device != device:
-        raise ValueError(f"labels on {labels.device}: the latents are on {device}")
-    return labels
-
-
-def check_weights(
-    labels: Tensor | None, count: int, num_classes: int | None, device: torch.device
-) -> None:
-    """Check labels as `check_labels` does; weights of all classes are labels as well.
-
-    Raises:
-        ValueError: they are neither.
-    """
-    if num_classes is not None:
-        labels = check_weight_batch(labels, count, num_classes, device)
-        if labels.dim() == 1:
-            check_classes(labels, num_classes)
-
-
-def given(labels: Tensor | None, num_classes: int) -> Tensor:
-    """The labels of a conditional model.
-
-    Raises:
-        ValueError: they are missing.
-    """
-    if labels is None:
-        raise ValueError(
-            "labels are missing: this model needs a class for each image, from 0 to "
-            f"{num_classes - 1}"
-        )
-    return labels

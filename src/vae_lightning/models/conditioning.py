@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae_lightning.models.checks import check_weight_batch, given
+from vae_lightning.models.label_checks import check_weight_batch, given
 
 
 def label_embedding(image_shape: Sequence[int], num_classes: int | None) -> nn.Embedding | None:

@@ -9,9 +9,10 @@ from torch.distributions import Distribution
 
 from vae_lightning.distributions.likelihoods.likelihood import Likelihood
 from vae_lightning.distributions.spaces import Space
-from vae_lightning.models.checks import check_image_batch, check_label_batch
+from vae_lightning.models.checks import check_image_batch
 from vae_lightning.models.chunked import ChunkedLikelihood
 from vae_lightning.models.conditioning import label_embedding, with_label_channel
+from vae_lightning.models.label_checks import check_label_batch
 from vae_lightning.models.part_checks import check_sizes
 from vae_lightning.models.trace import Latent, Trace
 from vae_lightning.utils.blocks import in_blocks

@@ -13,12 +13,7 @@ from vae_lightning.distributions.normal_product import product_of_normals
 from vae_lightning.distributions.posteriors.posterior import Posterior
 from vae_lightning.distributions.priors.prior import Prior
 from vae_lightning.distributions.temperature import tempered
-from vae_lightning.models.checks import (
-    check_count,
-    check_latents,
-    check_rows,
-    check_samples,
-)
+from vae_lightning.models.checks import check_count, check_latents, check_rows, check_samples
 from vae_lightning.models.conditioning import (
     encoder_shape,
     with_one_hot_label,

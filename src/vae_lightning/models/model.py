@@ -8,18 +8,11 @@ from torch.distributions import Distribution
 
 from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.distributions.spaces import Interpolation, interpolate_latents
-from vae_lightning.models.checks import (
-    check_classes,
-    check_count,
-    check_fractions,
-    check_images,
-    check_labels,
-    check_latents,
-    check_weights,
-)
+from vae_lightning.models.checks import check_count, check_fractions, check_images, check_latents
 from vae_lightning.models.chunked import DECODED
 from vae_lightning.models.conditioning import between_labels
 from vae_lightning.models.core import ModelCore
+from vae_lightning.models.label_checks import check_classes, check_labels, check_weights
 from vae_lightning.utils.random_state import noise_of
 
 # Samples of all images that `log_likelihood` draws at once, so that memory does not grow with their
