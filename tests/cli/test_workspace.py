@@ -18,7 +18,7 @@ from vae_lightning.cli.workspace import Workspace
 from vae_lightning.config import compose, to_container
 from vae_lightning.config.resolvers import result_folder
 from vae_lightning.data.image_files import list_images, read_inputs
-from vae_lightning.data.resizing import center_square
+from vae_lightning.data.resizing import center_crop
 from vae_lightning.errors import CheckpointError, ConfigError, DataError
 from vae_lightning.utils.random_state import noise_of
 
@@ -104,8 +104,8 @@ def test_an_image_of_another_size_is_refused_or_scaled_as_asked(tmp_path: Path) 
 
 def test_the_middle_is_the_largest_square_around_the_centre() -> None:
     image = torch.arange(12).reshape(1, 2, 6)
-    assert center_square(image).tolist() == [[[2, 3], [8, 9]]]
-    assert center_square(image.mT).tolist() == [[[2, 8], [3, 9]]]
+    assert center_crop(image, 1).tolist() == [[[2, 3], [8, 9]]]
+    assert center_crop(image.mT, 1).tolist() == [[[2, 8], [3, 9]]]
 
 
 def test_what_holds_no_image_is_one_clear_line(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ArraysModule
 from vae_lightning.errors import DataError, UserError
+from vae_lightning.utils.image_size import image_shape
 
 CallCommand = Callable[..., Outcome]
 SMALL = (
@@ -68,6 +69,10 @@ def in_order(images: Any) -> list[bytes]:
         ((8, 8, 1), lambda a: a.transpose(0, 3, 1, 2)),
         ((3, 8, 8), lambda a: a),
         ((8, 8, 3), lambda a: a.transpose(0, 3, 1, 2)),
+        ((2, 7, 9), lambda a: a),
+        ((9, 7, 4), lambda a: a.transpose(0, 3, 1, 2)),
+        ((9, 6, 6), lambda a: a),
+        ((6, 6, 9), lambda a: a.transpose(0, 3, 1, 2)),
     ],
 )
 def test_every_layout_and_type_serves_the_same_bytes(
@@ -76,7 +81,7 @@ def test_every_layout_and_type_serves_the_same_bytes(
     images = pixels(20, *shape)
     given = images if dtype == np.uint8 else (images / 255).astype(dtype)
     module = ready(saved(tmp_path, images=given))
-    assert module.channels == to_chw(images).shape[1]
+    assert module.image_shape == to_chw(images).shape[1:]
     assert in_order(served(module)) == in_order(to_chw(images))
 
 
@@ -145,11 +150,13 @@ def test_size_and_channels_are_those_of_the_file_and_images_are_cropped_and_scal
     images[:, :, 2:-2] = 200  # the square around the centre
     path = saved(tmp_path, images=images)
     config = config_of(path)
-    assert (config["size"], config["channels"], config["num_classes"]) == (8, 3, 0)
-    assert served(ready(path)).shape == (20, 3, 8, 8)
-    scaled = served(ready(path, size=4))
-    assert scaled.shape == (20, 3, 4, 4)
-    assert (scaled == 200).all()
+    assert (config["size"], config["channels"], config["num_classes"]) == ([8, 12], 3, 0)
+    assert in_order(served(ready(path))) == in_order(images.transpose(0, 3, 1, 2))
+    for size in (4, [8, 4]):
+        scaled = served(ready(path, size=size))
+        assert scaled.shape == (20, *image_shape(3, size))
+        assert (scaled == 200).all()
+    assert not (served(ready(path, size=[2, 6])) == 200).all()
     with pytest.raises(UserError, match=r"data\.channels=1: images\.npz images have 3"):
         ready(path, channels=1)
 
@@ -189,7 +196,7 @@ def _floats(value: float) -> Any:
         ({"images": pixels(2)}, "leaves nothing to train on"),
         ({"images": pixels()[0]}, r"shape \(8, 8\): it must be \(N, H, W\)"),
         ({"images": pixels(0)}, r"shape \(0, 8, 8\): it must be"),
-        ({"images": pixels(9, 8, 8, 4)}, "has 4 channels: 1 is grey, 3 is colour"),
+        ({"images": pixels(9, 18, 19, 20)}, "channels must be fewer"),
         ({"images": pixels(9, 8, 8, 8)}, r"may be \(N, C, H, W\) or \(N, H, W, C\)"),
         ({"images": pixels(), "labels": labels(29)}, r"labels of shape \(29,\) for 30 images"),
         ({"images": pixels(), "labels": labels() / 2}, "labels of float64: give whole numbers"),

@@ -13,6 +13,7 @@ from vae_lightning.distributions.point_mass import PointMass
 from vae_lightning.errors import ConfigError
 from vae_lightning.models import Model
 from vae_lightning.objectives.objective import SCORE, TERMS, Objective
+from vae_lightning.utils.image_size import image_shape
 from vae_lightning.utils.random_state import fixed_noise
 
 
@@ -24,7 +25,7 @@ def check_parts(config: dict[str, Any]) -> None:
             logged.
     """
     data, model = config["data"], config["model"]
-    served = [data["channels"], data["size"], data["size"]]
+    served = image_shape(data["channels"], data["size"])
     if model["image_shape"] != served:
         raise ConfigError(
             f"model.image_shape={model['image_shape']} does not fit the data: "

@@ -2,14 +2,16 @@
 
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from vae_lightning.utils.image_size import image_shape
 
 
 def register_resolvers() -> None:
     """Register the resolvers of `conf/` with OmegaConf.
 
     `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}`,
-    `${array_file:path,name}` and `${pseudo_inputs:posterior}`.
+    `${array_file:path,name}`, `${image_shape:channels,size}` and `${pseudo_inputs:posterior}`.
     """
     from omegaconf import OmegaConf
 
@@ -19,6 +21,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
     OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
     OmegaConf.register_new_resolver("array_file", _array_file, replace=True)
+    OmegaConf.register_new_resolver("image_shape", image_shape, replace=True)
     OmegaConf.register_new_resolver("pseudo_inputs", _pseudo_inputs, replace=True)
 
 
@@ -45,7 +48,7 @@ def _classes_of_folder(root: str | None) -> int:
     return num_classes_of(root)
 
 
-def _array_file(path: str | None, name: Literal["size", "channels", "num_classes"]) -> int:
+def _array_file(path: str | None, name: Literal["size", "channels", "num_classes"]) -> Any:
     from vae_lightning.utils.array_files import facts
 
     return facts(path, name)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vae_lightning.data.dataset import InMemoryDataset
 from vae_lightning.data.image_folder import number_of_images, shuffled
-from vae_lightning.data.resizing import center_square, resize
+from vae_lightning.data.resizing import center_crop, resize
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
 from vae_lightning.utils.array_files import ArrayFile, Layout
@@ -74,10 +74,10 @@ class Arrays(ImageSource):
         """
         _ = self._images
 
-    def open(self, root: Path, split: Split, size: int) -> InMemoryDataset:
+    def open(self, root: Path, split: Split, size: tuple[int, int]) -> InMemoryDataset:
         if split not in self._splits:
             return InMemoryDataset(
-                torch.empty(0, self.channels, size, size, dtype=torch.uint8),
+                torch.empty(0, self.channels, *size, dtype=torch.uint8),
                 torch.empty(0, dtype=torch.int64),
                 torch.empty(0, dtype=torch.int64),
             )
@@ -85,7 +85,7 @@ class Arrays(ImageSource):
         images, labels = self._images[name], torch.from_numpy(self._file.labels(name))
         if chosen is not None:
             images, labels = images[chosen], labels[chosen]
-        images = resize(center_square(images), size).contiguous()
+        images = resize(center_crop(images, size), size).contiguous()
         return InMemoryDataset(images, labels, torch.arange(len(labels)))
 
     def file_names(self, split: Split) -> None:

@@ -16,8 +16,7 @@ class ArraysModule(ImageDataModule):
     Args:
         name: the data set's name in results and folder names.
         path: the file.
-        size: height and width of the images served, in pixels: the largest square around the
-            centre is cropped and scaled.
+        size: as for `ImageDataModule`.
         channels: that of the file.
         num_classes: the number of classes of the file.
         batch_size: as for `ImageDataModule`.
@@ -58,7 +57,7 @@ class ArraysModule(ImageDataModule):
         self,
         name: str,
         path: str | None,
-        size: int,
+        size: int | Sequence[int],
         channels: int,
         num_classes: int,
         batch_size: int,

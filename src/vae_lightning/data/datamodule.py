@@ -21,6 +21,7 @@ from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
 from vae_lightning.utils.blocks import images_at_once
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.image_size import height_and_width
 from vae_lightning.utils.pixels import to_float
 
 
@@ -31,7 +32,8 @@ class ImageDataModule(LightningDataModule):
         name: the data set's name in results and folder names.
         source: of the images.
         root: folder of the files.
-        size: height and width of the images served, in pixels; other sizes are scaled.
+        size: height and width of the images served, in pixels, or one number for square ones: the
+            largest rectangle of this format around the centre is cropped and scaled.
         channels: channels of the images; those of the source.
         num_classes: number of classes; that of the source.
         batch_size: training images in a batch of one process.
@@ -76,7 +78,7 @@ class ImageDataModule(LightningDataModule):
         name: str,
         source: ImageSource,
         root: str,
-        size: int,
+        size: int | Sequence[int],
         channels: int,
         num_classes: int,
         batch_size: int,
@@ -88,7 +90,6 @@ class ImageDataModule(LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        at_least("size", size, 1)
         at_least("batch_size", batch_size, 1)
         at_least("eval_batch_size", eval_batch_size, 1)
         at_least("seed", seed, 0)
@@ -101,13 +102,19 @@ class ImageDataModule(LightningDataModule):
         # Absolute, so that it stays the same folder if a run changes the working directory.
         folder = Path(root).expanduser().absolute()
         self.protocol = Protocol(
-            source, folder, size, val_size, validation, binarize, tuple(held_out)
+            source,
+            folder,
+            height_and_width(size),
+            val_size,
+            validation,
+            binarize,
+            tuple(held_out),
         )
         self.name = name
         self.source = source
         self.location = self.protocol.root  # what `location_key` says, absolute
         self.cache = self.protocol.root  # for what evaluation computes from the images
-        self.channels = channels
+        self.image_shape = (channels, *self.protocol.size)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.seed = seed
@@ -187,8 +194,8 @@ class ImageDataModule(LightningDataModule):
         Shape:
             returns images float32 (count, C, H, W) in [0, 1] and labels int64 (count,).
         """
-        shape = (self.channels, self.protocol.size, self.protocol.size)
-        first = self._splits[split].in_memory(min(count, 4 * images_at_once(shape, count)))
+        most = 4 * images_at_once(self.image_shape, count)
+        first = self._splits[split].in_memory(min(count, most))
         return to_float(first.images), first.labels
 
     def evaluated(self, split: str) -> tuple[Tensor, Tensor]:
@@ -265,7 +272,7 @@ class ImageDataModule(LightningDataModule):
         self._check_fit(self.num_images[split], split)
 
     def _check_fit(self, count: int, what: str) -> None:
-        gigabytes = count * self.channels * self.protocol.size**2 / 1e9
+        gigabytes = count * math.prod(self.image_shape) / 1e9
         if gigabytes > self.source.max_resident_gb:
             raise DataError(
                 f"the {what} images take {gigabytes:.3g} GB of memory, and "

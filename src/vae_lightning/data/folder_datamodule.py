@@ -64,7 +64,7 @@ class ImageFolderModule(ImageDataModule):
         self,
         name: str,
         root: str | None,
-        size: int,
+        size: int | Sequence[int],
         channels: int,
         num_classes: int,
         batch_size: int,

@@ -123,7 +123,7 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "f
     Args:
         path: of the file or folder.
         image_shape: (C, H, W) of the images that the model takes.
-        fit: crop images of other sizes to a square and scale them, instead of raising.
+        fit: crop and scale images of other sizes, instead of raising.
         key: the configuration key of `fit`, for messages.
 
     Raises:
@@ -135,6 +135,11 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "f
     if path.suffix == ".npz":
         return _read_npz(path, image_shape)
     channels, height, width = image_shape
+    if channels not in (1, 3):
+        raise DataError(
+            f"{path}: the model takes images of {channels} channels, which image files do not "
+            f"hold: name an .npz with an array images, uint8 (N, {channels}, {height}, {width})"
+        )
     files: Sequence[Path] = [path]
     if path.is_dir():
         listing = list_images(path)
@@ -156,7 +161,7 @@ def read_inputs(path: Path, image_shape: Sequence[int], fit: bool, key: str = "f
                     f"{file} has {image.shape[2]} x {image.shape[1]} pixels, and the model takes "
                     f"{width} x {height}: set {key}=true to scale images"
                 )
-            image = crop_and_resize(image, height)
+            image = crop_and_resize(image, (height, width))
         images.append(image)
         read.append(str(file.relative_to(path)) if path.is_dir() else str(file))
     if not images:

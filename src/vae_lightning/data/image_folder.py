@@ -15,6 +15,7 @@ from vae_lightning.data.image_files import is_image, list_images
 from vae_lightning.data.image_reader import ImageReader
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.image_size import height_and_width
 
 ClassOrder = Literal["number", "text"]
 
@@ -94,8 +95,7 @@ class ImageFolder(ImageSource):
 
     Args:
         root: the folder. File names are read at once, images when they are served.
-        size: height and width of the images served, in pixels: the largest square around the
-            centre is cropped and scaled.
+        size: as for `ImageDataModule`.
         channels: 1 for grey, 3 for colour.
         test_size: test images if there is no folder `test`: a number, or a fraction below 1.
         on_error: leave out files that cannot be read (`skip`), or stop (`raise`).
@@ -112,7 +112,7 @@ class ImageFolder(ImageSource):
     def __init__(
         self,
         root: str,
-        size: int,
+        size: int | Sequence[int],
         channels: int,
         test_size: float,
         on_error: OnError,
@@ -120,7 +120,7 @@ class ImageFolder(ImageSource):
         num_workers: int,
         class_order: ClassOrder,
     ) -> None:
-        at_least("size", size, 1)
+        height, width = height_and_width(size)
         if channels not in (1, 3):
             raise ValueError(f"channels={channels} is out of range: 1 is grey, 3 is colour")
         at_least("max_resident_gb", max_resident_gb, 0)
@@ -142,13 +142,13 @@ class ImageFolder(ImageSource):
             len(self._splits[name].names) for name in ("train", "val", "test")
         )
         total = self.num_train + self.num_val + self.num_test
-        self.streamed = total * channels * size**2 > max_resident_gb * 1e9
+        self.streamed = total * channels * height * width > max_resident_gb * 1e9
         self.unreadable: dict[str, str] = {}
 
     def fetch(self, root: Path) -> None:
         """Nothing to do: the files are not downloaded."""
 
-    def open(self, root: Path, split: Split, size: int) -> FileDataset:
+    def open(self, root: Path, split: Split, size: tuple[int, int]) -> FileDataset:
         files = self._splits[split]
         return FileDataset(
             paths=[str(root / name) for name in files.names],

@@ -42,7 +42,7 @@ class Protocol:
 
     source: ImageSource
     root: Path
-    size: int
+    size: tuple[int, int]
     val_size: int
     validation: Validation
     binarize: Binarize

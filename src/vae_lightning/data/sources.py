@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vae_lightning.data.dataset import ImageDataset, InMemoryDataset
 from vae_lightning.data.downloading import fetch_archive
-from vae_lightning.data.resizing import resize
+from vae_lightning.data.resizing import center_crop, resize
 from vae_lightning.errors import DataError
 
 Split = Literal["train", "val", "test"]
@@ -51,8 +51,8 @@ class ImageSource(ABC):
         """
 
     @abstractmethod
-    def open(self, root: Path, split: Split, size: int) -> ImageDataset:
-        """The images of one split, scaled to `size` by `size` pixels.
+    def open(self, root: Path, split: Split, size: tuple[int, int]) -> ImageDataset:
+        """The images of one split, scaled to `size`, their height and width in pixels.
 
         Raises:
             DataError: a file is missing or broken.
@@ -91,9 +91,10 @@ class Source(ImageSource):
             DataError: a file is missing or broken.
         """
 
-    def open(self, root: Path, split: Split, size: int) -> InMemoryDataset:
+    def open(self, root: Path, split: Split, size: tuple[int, int]) -> InMemoryDataset:
         images, labels = self.load(root, train=split == "train")
-        return InMemoryDataset(resize(images, size), labels, torch.arange(len(labels)))
+        images = resize(center_crop(images, size), size).contiguous()
+        return InMemoryDataset(images, labels, torch.arange(len(labels)))
 
     def file_names(self, split: Split) -> None:
         return None

@@ -131,7 +131,7 @@ def _anomaly_data(option: str, data: ImageDataModule) -> ImageDataModule:
     if not getattr(get_class(node["_target_"]), "shared_root", True):
         raise ConfigError(f"against={option} is not one data set: set input to a folder of images")
     node |= {
-        "size": data.protocol.size,
+        "size": list(data.protocol.size),
         "binarize": data.protocol.binarize,
         "val_size": 0,
         "held_out": [],

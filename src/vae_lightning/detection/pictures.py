@@ -6,6 +6,7 @@ from torch import Tensor
 from vae_lightning.detection.results import DetectionResult
 from vae_lightning.detection.scores import UNITS
 from vae_lightning.drawing.figures import new_figure, to_image
+from vae_lightning.drawing.grids import side_by_side
 
 _ROWS, _COLUMNS = 3, 10
 # Characters of a name that fit below an image.
@@ -48,7 +49,7 @@ def extremes(result: DetectionResult) -> Tensor:
                 (left / width, bottom / height, side / width, side / height),
                 xticks=[], yticks=[],
             )  # fmt: skip
-            picture = inputs.images[index].permute(1, 2, 0).numpy()
+            picture = side_by_side(inputs.images[index][None])[0].permute(1, 2, 0).numpy()
             axes.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture,
                         cmap="gray", vmin=0, vmax=255)  # fmt: skip
             known = inputs.is_anomaly is not None and bool(inputs.is_anomaly[index])

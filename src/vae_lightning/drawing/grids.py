@@ -18,7 +18,8 @@ def grid(images: Tensor, columns: int) -> Tensor:
     """Arrange images in rows; small ones are scaled up without smoothing.
 
     Args:
-        images: values outside [0, 1] are clipped.
+        images: values outside [0, 1] are clipped; of other than 1 or 3 channels, the channels are
+            drawn side by side.
         columns: images in a row.
 
     Shape:
@@ -32,8 +33,24 @@ def grid(images: Tensor, columns: int) -> Tensor:
     from torchvision.utils import make_grid  # imported here because it takes a second
 
     factor = max(1, round(_MIN_WIDTH / images.shape[-1]))
-    pixels = upscaled(to_uint8(images).cpu(), factor)
+    pixels = side_by_side(upscaled(to_uint8(images).cpu(), factor))
     return make_grid(pixels, nrow=columns, padding=2, pad_value=96)
+
+
+def side_by_side(images: Tensor) -> Tensor:
+    """The channels of each image next to each other, in grey, if there are not 1 or 3 of them.
+
+    Shape:
+        images (N, C, H, W); returns (N, 1, H, C*W), or the images if C is 1 (grey) or 3 (colour).
+
+    Example:
+        >>> import torch
+        >>> side_by_side(torch.rand(6, 2, 28, 20)).shape
+        torch.Size([6, 1, 28, 40])
+    """
+    if images.shape[1] in (1, 3):
+        return images
+    return images.transpose(1, 2).flatten(2).unsqueeze(1)
 
 
 def upscaled(images: Tensor, factor: int) -> Tensor:

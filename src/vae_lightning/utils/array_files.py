@@ -3,7 +3,7 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_lightning.errors import DataError
+from vae_lightning.utils.image_size import as_written
 
 Array = NDArray[Any]
 Layout = Literal["N, H, W", "N, C, H, W", "N, H, W, C"]
 
 SPLITS = ("train", "val", "test")
 _ENDINGS = (".npz", ".npy", ".pt")
+# Channels of images that are taken for channels whatever the other dimensions are, and at most for
+# images that are not square.
+_FEW, _MANY = 4, 16
 _WANTED = "`images` nor `train_images`"
 # What reading a file that is damaged, or of another kind, raises.
 _BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
@@ -77,7 +81,7 @@ class ArrayFile:
         shape = self._stored(split, "images").shape
         if len(shape) == 3:
             return "N, H, W"
-        return "N, C, H, W" if shape[1] < shape[3] else "N, H, W, C"
+        return "N, C, H, W" if _channels_are_first(shape) else "N, H, W, C"
 
     def images(self, split: str) -> Array:
         """The images of a split as they are in the file.
@@ -145,14 +149,10 @@ class ArrayFile:
             raise DataError(f"{start} is one image: training and validation need several")
         if len(shape) == 3:
             return (1, *shape[1:])
-        if shape[1] == shape[3]:
+        first = _channels_are_first(shape)
+        if first is None:
             raise DataError(f"{start} may be (N, C, H, W) or (N, H, W, C): channels must be fewer")
-        _, *sizes = shape
-        if self.layout(split) == "N, H, W, C":
-            sizes = [sizes[2], sizes[0], sizes[1]]
-        if sizes[0] not in (1, 3):
-            raise DataError(f"{start} has {sizes[0]} channels: 1 is grey, 3 is colour")
-        return (sizes[0], sizes[1], sizes[2])
+        return (shape[1], shape[2], shape[3]) if first else (shape[3], shape[1], shape[2])
 
     def _check_labels(self) -> None:
         if not self._has_labels:
@@ -172,8 +172,24 @@ class ArrayFile:
                 )
 
 
-def facts(path: str | None, name: Literal["size", "channels", "num_classes"]) -> int:
-    """What a configuration takes from a file: the shorter side, the channels, or the classes.
+def _channels_are_first(shape: Sequence[int]) -> bool | None:
+    """Whether the channels of four dimensions are the second or the last; None if it may be both.
+
+    Few channels tell, and so do images that are square in one of the two layouts only.
+    """
+    _, second, third, last = shape
+    fewer = min(second, last)
+    if second == last:
+        return None
+    if fewer > _FEW and (third == last) != (second == third):
+        return third == last
+    return second < last if fewer <= _MANY else None
+
+
+def facts(
+    path: str | None, name: Literal["size", "channels", "num_classes"]
+) -> int | list[int]:
+    """What a configuration takes from a file: the size of its images, the channels, or the classes.
 
     Of a file that cannot be read, it is the least possible value: `ArrayFile` raises the error.
     """
@@ -181,10 +197,12 @@ def facts(path: str | None, name: Literal["size", "channels", "num_classes"]) ->
         if path is None:
             raise DataError("no file")
         file = ArrayFile(Path(path).expanduser())
-        channels, *sides = file.image_shape
-        return {"size": min(sides), "channels": channels, "num_classes": len(file.class_names)}[
-            name
-        ]
+        channels, height, width = file.image_shape
+        return {
+            "size": as_written(height, width),
+            "channels": channels,
+            "num_classes": len(file.class_names),
+        }[name]
     except DataError:
         return 0 if name == "num_classes" else 1
 
