@@ -56,7 +56,10 @@ def test_fewer_workers_read_ahead_if_batches_are_large() -> None:
     def workers(size: int) -> int:
         labels = torch.zeros(4000, dtype=torch.int64)
         batches = StreamedBatches(
-            labels, 1000, paths=[], noise_indices=labels,
+            labels,
+            1000,
+            paths=[],
+            noise_indices=labels,
             reader=ImageReader(3, (size, size)),
             num_workers=8,
         )

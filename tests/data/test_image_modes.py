@@ -130,7 +130,8 @@ def test_a_folder_says_why_it_leaves_such_files_out(
     Image.fromarray(np.zeros((8, 8), dtype=np.float32)).save(tmp_path / "z.tif")
     source = ImageFolder(str(tmp_path), 8, 1, 0.2, "skip", max_resident_gb, 0, "number")
     loaded = [
-        source.open(tmp_path, split, (8, 8)).loaded(torch.device("cpu")) for split in ("train", "test")
+        source.open(tmp_path, split, (8, 8)).loaded(torch.device("cpu"))
+        for split in ("train", "test")
     ]
     assert sum(len(images) for images in loaded) == 10
     (reason,) = source.unreadable.values()

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch import loggers
+from torch import Tensor
 from torch.nn.functional import pad
 
+from vae_lightning.drawing.grids import side_by_side
 from vae_lightning.metrics.latents import latent_means
 from vae_lightning.utils.checks import at_least
 
@@ -70,7 +72,15 @@ class TensorBoardPages(Callback):
             writer.add_embedding(
                 means,
                 metadata=[names[label] for label in labels.tolist()] if names else None,
-                label_img=images,
+                label_img=_squares(side_by_side(images)),
                 global_step=trainer.global_step,
                 tag="posterior_mean",
             )
+
+
+def _squares(images: Tensor) -> Tensor:
+    """Images with a border that makes them square, as thumbnails of the projector have to be."""
+    height, width = images.shape[-2:]
+    side = max(height, width)
+    left, top = (side - width) // 2, (side - height) // 2
+    return pad(images, (left, side - width - left, top, side - height - top))

@@ -11,7 +11,8 @@ def register_resolvers() -> None:
     """Register the resolvers of `conf/` with OmegaConf.
 
     `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}`,
-    `${array_file:path,name}`, `${image_shape:channels,size}` and `${pseudo_inputs:posterior}`.
+    `${classes_of_emnist:split}`, `${classes_of_attribute:attribute}`, `${array_file:path,name}`,
+    `${image_shape:channels,size}` and `${pseudo_inputs:posterior}`.
     """
     from omegaconf import OmegaConf
 
@@ -20,6 +21,8 @@ def register_resolvers() -> None:
         warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
     OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
     OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
+    OmegaConf.register_new_resolver("classes_of_emnist", _classes_of_emnist, replace=True)
+    OmegaConf.register_new_resolver("classes_of_attribute", _classes_of_attribute, replace=True)
     OmegaConf.register_new_resolver("array_file", _array_file, replace=True)
     OmegaConf.register_new_resolver("image_shape", image_shape, replace=True)
     OmegaConf.register_new_resolver("pseudo_inputs", _pseudo_inputs, replace=True)
@@ -46,6 +49,16 @@ def _classes_of_folder(root: str | None) -> int:
     from vae_lightning.data.image_folder import num_classes_of
 
     return num_classes_of(root)
+
+
+def _classes_of_emnist(split: str) -> int:
+    from vae_lightning.data.characters import num_classes_of
+
+    return num_classes_of(split)
+
+
+def _classes_of_attribute(attribute: str | None) -> int:
+    return 0 if attribute is None else 2  # without it, and with it
 
 
 def _array_file(path: str | None, name: Literal["size", "channels", "num_classes"]) -> Any:

@@ -73,7 +73,7 @@ class ArraysModule(ImageDataModule):
         if path is None:
             raise ValueError("path is missing: name the file of your images, data.path=<file>")
         source = Arrays(path, test_size)
-        num_val = 0 if source.num_val else number_of_images("val_size", val_size, source.num_train)
+        num_val = number_of_images("val_size", val_size, source.num_train)
         super().__init__(
             name=name,
             source=source,
@@ -83,7 +83,7 @@ class ArraysModule(ImageDataModule):
             num_classes=num_classes,
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,
-            val_size=num_val,
+            val_size=None if source.num_val else num_val,
             validation=validation,
             binarize=binarize,
             held_out=held_out,

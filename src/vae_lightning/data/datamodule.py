@@ -40,7 +40,7 @@ class ImageDataModule(LightningDataModule):
         eval_batch_size: the same for validation and test. Results depend on it through sampling
             noise only.
         val_size: training images that are set aside for validation, the same ones for every seed;
-            0 if the source has a validation split.
+            None for the validation split of the source.
         validation: `split` validates on the validation images; `test` on the test split, as
             scripts without a validation set do.
         binarize: `none` keeps grey pixels; `threshold` cuts at one half; `fixed` draws each pixel
@@ -83,7 +83,7 @@ class ImageDataModule(LightningDataModule):
         num_classes: int,
         batch_size: int,
         eval_batch_size: int,
-        val_size: int,
+        val_size: int | None,
         validation: Validation,
         binarize: Binarize,
         held_out: Sequence[int],
@@ -99,13 +99,15 @@ class ImageDataModule(LightningDataModule):
             raise ValueError(
                 f"num_classes={num_classes}: {source.title} has {len(source.class_names)}"
             )
+        if val_size is None and not source.num_val:
+            raise ValueError(f"val_size is missing: {source.title} has no validation split")
         # Absolute, so that it stays the same folder if a run changes the working directory.
         folder = Path(root).expanduser().absolute()
         self.protocol = Protocol(
             source,
             folder,
             height_and_width(size),
-            val_size,
+            val_size or 0,
             validation,
             binarize,
             tuple(held_out),
@@ -276,9 +278,9 @@ class ImageDataModule(LightningDataModule):
         if gigabytes > self.source.max_resident_gb:
             raise DataError(
                 f"the {what} images take {gigabytes:.3g} GB of memory, and "
-                f"data.max_resident_gb={self.source.max_resident_gb:g}: choose "
-                f"data.max_resident_gb={math.ceil(10 * gigabytes) / 10:g}, or leave out what needs "
-                "all of them at once"
+                f"{self.source.memory_key}={self.source.max_resident_gb:g}: choose "
+                f"{self.source.memory_key}={math.ceil(10 * gigabytes) / 10:g}, or leave out what "
+                "needs all of them at once"
             )
 
     @property

@@ -38,6 +38,7 @@ class FileDataset(ImageDataset):
         num_workers: processes that read files for batches.
         unreadable: collects the paths of files that could not be read, with the reasons, in order.
         device: that batches are served on.
+        way_out: what to do about a file that cannot be read, in the message of `raise`.
         level: the value of all pixels of all images, once they are loaded; None if they differ.
     """
 
@@ -51,6 +52,7 @@ class FileDataset(ImageDataset):
     num_workers: int
     unreadable: dict[str, str]
     device: torch.device
+    way_out: str = "data.on_error=skip leaves such files out"
     level: int | None = None
 
     def select(self, chosen: Tensor) -> "FileDataset":
@@ -140,7 +142,7 @@ class FileDataset(ImageDataset):
                 ):
                     if isinstance(found, DataError):
                         if self.on_error == "raise":
-                            raise DataError(f"{found}; data.on_error=skip leaves such files out")
+                            raise DataError(f"{found}; {self.way_out}")
                         self.unreadable[path] = str(found)
                         yield None
                     else:

@@ -86,7 +86,7 @@ class ImageFolderModule(ImageDataModule):
         source = ImageFolder(
             root, size, channels, test_size, on_error, max_resident_gb, num_workers, class_order
         )
-        num_val = 0 if source.num_val else number_of_images("val_size", val_size, source.num_train)
+        num_val = number_of_images("val_size", val_size, source.num_train)
         super().__init__(
             name=name,
             source=source,
@@ -96,7 +96,7 @@ class ImageFolderModule(ImageDataModule):
             num_classes=num_classes,
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,
-            val_size=num_val,
+            val_size=None if source.num_val else num_val,
             validation=validation,
             binarize=binarize,
             held_out=held_out,

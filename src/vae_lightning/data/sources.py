@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.dataset import ImageDataset, InMemoryDataset
-from vae_lightning.data.downloading import fetch_archive
+from vae_lightning.data.downloading import fetch_archive, gunzip
 from vae_lightning.data.resizing import center_crop, resize
 from vae_lightning.errors import DataError
 
@@ -28,6 +28,7 @@ class ImageSource(ABC):
         num_val: images in an official validation split; 0 if there is none.
         class_names: the name of each label; empty if there are no classes, and all labels are 0.
         max_resident_gb: the maximum size of the images in memory, in gigabytes.
+        memory_key: the configuration key of `max_resident_gb`.
         unreadable: paths of the files that could not be read so far and are left out, with reasons.
         ignored: how many files are not read, by ending.
     """
@@ -39,6 +40,7 @@ class ImageSource(ABC):
     num_val: int = 0
     class_names: tuple[str, ...]
     max_resident_gb: float = math.inf
+    memory_key: str = "data.max_resident_gb"
     unreadable: Mapping[str, str] = MappingProxyType({})
     ignored: Mapping[str, int] = MappingProxyType({})
 
@@ -121,7 +123,9 @@ class _IDX(Source):
         folder = root / dataset.__name__ / "raw"
         try:
             for archive, checksum in dataset.resources:
-                fetch_archive(folder, archive, checksum, dataset.mirrors)
+                addresses = [mirror + archive for mirror in dataset.mirrors]
+                content = archive.removesuffix(".gz")
+                fetch_archive(folder, archive, checksum, addresses, [content], gunzip)
         except DataError as error:
             raise DataError(
                 f"{self.title} is not in {folder}: {error}. Either put its four .gz files there "
@@ -138,7 +142,7 @@ class _IDX(Source):
         return f"{start}-images-idx3-ubyte", f"{start}-labels-idx1-ubyte"
 
     def load(self, root: Path, train: bool) -> tuple[Tensor, Tensor]:
-        images, labels = (_read_idx(root / name) for name in self._names(train))
+        images, labels = (read_idx(root / name) for name in self._names(train))
         return images.unsqueeze(1), labels.long()
 
 
@@ -214,7 +218,15 @@ class Digits(Source):
         return images[chosen], labels[chosen]
 
 
-def _read_idx(path: Path) -> Tensor:
+def read_idx(path: Path) -> Tensor:
+    """Read a file of MNIST's format.
+
+    Shape:
+        returns uint8, of the shape that the header gives.
+
+    Raises:
+        DataError: it cannot be read, or is cut short.
+    """
     # The sizes in the header tell whether a file is complete: unpacking may have been interrupted.
     try:
         raw = bytearray(path.read_bytes())

@@ -3,7 +3,9 @@
 import io
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vae_lightning.utils.pixels import to_uint8
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:  # loaded by the functions that draw
 
 # Images narrower than this are scaled up, in pixels.
 _MIN_WIDTH = 48
+# The grey of the lines between images, and between channels.
+_LINE = 96
 
 
 def grid(images: Tensor, columns: int) -> Tensor:
@@ -26,7 +30,6 @@ def grid(images: Tensor, columns: int) -> Tensor:
         images (N, C, H, W), 0 black to 1 white, or uint8; returns uint8 (3, H', W').
 
     Example:
-        >>> import torch
         >>> grid(torch.rand(6, 1, 28, 28), columns=3).shape
         torch.Size([3, 118, 176])
     """
@@ -34,23 +37,25 @@ def grid(images: Tensor, columns: int) -> Tensor:
 
     factor = max(1, round(_MIN_WIDTH / images.shape[-1]))
     pixels = side_by_side(upscaled(to_uint8(images).cpu(), factor))
-    return make_grid(pixels, nrow=columns, padding=2, pad_value=96)
+    return make_grid(pixels, nrow=columns, padding=2, pad_value=_LINE)
 
 
 def side_by_side(images: Tensor) -> Tensor:
     """The channels of each image next to each other, in grey, if there are not 1 or 3 of them.
 
     Shape:
-        images (N, C, H, W); returns (N, 1, H, C*W), or the images if C is 1 (grey) or 3 (colour).
+        images (N, C, H, W), 0 black to 1 white, or uint8; returns (N, 1, H, C*(W + 1) - 1) with a
+        line between channels, or the images if C is 1 (grey) or 3 (colour).
 
     Example:
-        >>> import torch
         >>> side_by_side(torch.rand(6, 2, 28, 20)).shape
-        torch.Size([6, 1, 28, 40])
+        torch.Size([6, 1, 28, 41])
     """
     if images.shape[1] in (1, 3):
         return images
-    return images.transpose(1, 2).flatten(2).unsqueeze(1)
+    level = _LINE if images.dtype == torch.uint8 else _LINE / 255
+    lined = pad(images, (0, 1), value=level)
+    return lined.transpose(1, 2).flatten(2).unsqueeze(1)[..., :-1]
 
 
 def upscaled(images: Tensor, factor: int) -> Tensor:

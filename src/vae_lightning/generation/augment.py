@@ -91,7 +91,7 @@ class AugmentMode(Mode):
         if model.image_shape[0] not in (1, 3):
             raise DataError(
                 f"mode=augment writes PNGs of 1 or 3 channels, and this model's images have "
-                f"{model.image_shape[0]}"
+                f"{model.image_shape[0]}: use mode=samples mode.format=npz"
             )
         module = data()
         if not module.class_names:

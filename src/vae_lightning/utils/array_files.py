@@ -186,9 +186,7 @@ def _channels_are_first(shape: Sequence[int]) -> bool | None:
     return second < last if fewer <= _MANY else None
 
 
-def facts(
-    path: str | None, name: Literal["size", "channels", "num_classes"]
-) -> int | list[int]:
+def facts(path: str | None, name: Literal["size", "channels", "num_classes"]) -> int | list[int]:
     """What a configuration takes from a file: the size of its images, the channels, or the classes.
 
     Of a file that cannot be read, it is the least possible value: `ArrayFile` raises the error.
