@@ -30,7 +30,7 @@ def train(*overrides: str, **settings: Any) -> Run:
     Example:
         >>> import vae_lightning as vl
         >>> run = vl.train("model.latent_dim=2", "trainer.max_epochs=1", data="digits")
-        Digits: 1,300 training, ...
+        scikit-learn digits: 1,300 training, ...
         >>> run.metrics["test/elbo"] < -run.metrics["test/rate"]
         True
         >>> run.model.sample(3).shape
@@ -60,9 +60,9 @@ def evaluate(run: Checkpointed, *overrides: str, **settings: Any) -> Result:
     Example:
         >>> import vae_lightning as vl
         >>> run = vl.train("trainer.max_epochs=1", data="digits")
-        Digits: 1,300 training, ...
+        scikit-learn digits: 1,300 training, ...
         >>> result = vl.evaluate(run, parts=["likelihood"], num_samples=10)
-        Digits, 360 images of the test split ...
+        scikit-learn digits, 360 images of the test split ...
         >>> result.metrics["test/nll"] < -result.metrics["test/elbo"]
         True
     """

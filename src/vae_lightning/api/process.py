@@ -50,7 +50,9 @@ def kept_state(arguments: list[str]) -> Iterator[None]:
         kept.callback(setattr, sys, "argv", sys.argv)
         sys.argv = [sys.argv[0] if sys.argv else "", *arguments]
         # A program of the caller may be a job of Hydra itself, with a conf/ of its own.
-        kept.callback(setattr, GlobalHydra.instance(), "hydra", GlobalHydra.instance().hydra)
+        outer = GlobalHydra.instance().hydra
+        # Hydra replaces the instance itself.
+        kept.callback(lambda: setattr(GlobalHydra.instance(), "hydra", outer))
         GlobalHydra.instance().clear()
         kept.enter_context(warnings.catch_warnings())
         kept.enter_context(torch.inference_mode(False))
