@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import vae_lightning.train as train_command
 from conftest import MINIMAL, CallCommand, Outcome, read_metrics, write_fake_mnist
 from vae_lightning import load
 from vae_lightning.checkpoint import Checkpoint
@@ -30,6 +29,7 @@ from vae_lightning.detection.scores import UNITS, Mahalanobis
 from vae_lightning.errors import CheckpointError, ConfigError, DataError
 from vae_lightning.evaluation.run import evaluate
 from vae_lightning.evaluation.run import prepare as prepare_evaluation
+from vae_lightning.train import main as train_main
 from vae_lightning.utils.pixels import to_float
 
 Call = Callable[..., Outcome]
@@ -43,7 +43,7 @@ def train(cwd: Path, *overrides: str) -> Path:
         patch.chdir(cwd)
         options = ("trainer=cpu", "trainer.max_epochs=1", *MINIMAL, "hydra.run.dir=run")
         patch.setattr(sys, "argv", ["train", *overrides, *options])
-        train_command.main()
+        train_main()
     return cwd / "run"
 
 

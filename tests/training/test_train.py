@@ -17,6 +17,7 @@ from vae_lightning.config import compose, to_container
 from vae_lightning.data.resizing import resize
 from vae_lightning.data.sources import Digits
 from vae_lightning.errors import ConfigError
+from vae_lightning.models import VAE
 from vae_lightning.train import train
 from vae_lightning.training.build import Run, build
 
@@ -40,6 +41,7 @@ def assert_measured_on_every_test_image(metrics: dict[str, Any], checkpoint: Pat
     images, _ = Digits().load(Path("nowhere"), train=False)
     x = resize(images, 28).float() / 255
     torch.manual_seed(0)
+    assert isinstance(model, VAE)
     with torch.no_grad():
         trace = model(x, 30)
         at_mean = -model.decode(model.encode(x).mean).log_prob(x).mean()

@@ -58,7 +58,7 @@ def run(
             # The encoding of a terminal may lack characters of our output.
             stream.reconfigure(errors="replace")
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    command = _Command(config_name, prepare, task, fetch)
+    command = Command(config_name, prepare, task, fetch)
     try:
         try:
             line = parse(sys.argv[1:])
@@ -128,18 +128,30 @@ class _Job:
     prepared: Any
 
 
-class _Command:
+class Command:
+    """A command, and how its jobs are run.
+
+    Args:
+        config_name, prepare, task, fetch: as for `run`.
+        one_job: refuse sweeps.
+
+    Attributes:
+        failed: a job of a sweep has failed.
+    """
+
     def __init__(
         self,
         config_name: str,
         prepare: Callable[[Config], Any],
         task: Callable[[Any], float | None],
         fetch: Callable[[Config], None] | None,
+        one_job: bool = False,
     ) -> None:
         self.config_name = config_name
         self.prepare = prepare
         self.task = task
         self.fetch = fetch
+        self.one_job = one_job
         self.failed = False
         self._waiting: list[str] = []
 
@@ -151,11 +163,15 @@ class _Command:
             for settings in self._waiting:
                 print(f"  {settings}", file=sys.stderr)
 
-    def run_jobs(self, line: CommandLine) -> None:
+    def run_jobs(self, line: CommandLine) -> Path:
         """Check all jobs, download their data, create the folder, run.
 
+        Returns:
+            the folder of the run or of the sweep.
+
         Raises:
-            UserError: a job is refused, or its data is not available; nothing was written.
+            UserError: a job is refused, or its data is not available, and nothing was written; or
+                a single job has failed. A sweep shows the error of a job and goes on.
         """
         while True:
             job, folder = self._checked(line)
@@ -166,6 +182,7 @@ class _Command:
             self.hand_to_hydra(folder.override)
         else:
             self._run_alone(job)
+        return folder.path.absolute()
 
     def hand_to_hydra(self, *overrides: str) -> None:
         """Let Hydra compose and run: a sweep, or a command line that asks for information."""
@@ -185,6 +202,8 @@ class _Command:
         """The job, or None for a sweep, and the output folder."""
         found: list[_Job] = []
         for config in jobs(self.config_name, line):
+            if self.one_job and is_sweep(config.hydra):
+                raise ConfigError("hydra.mode=MULTIRUN is a sweep, and one job is run here")
             folder = OutputFolder(config, line.overrides)
             folder.set_in(config)
             plain = _without_hydra(config)
@@ -228,9 +247,17 @@ class _Command:
         from hydra.core.utils import run_job
         from hydra.types import HydraContext
 
+        problems: list[UserError] = []
+
+        def task(_: Any) -> None:
+            try:
+                _translated(job.config, lambda: self.task(job.prepared))
+            except UserError as error:  # of which Hydra would print a line of its own
+                problems.append(error)
+
         context = HydraContext(config_loader=None, callbacks=Callbacks(job.config))  # type: ignore[arg-type]
         result = run_job(
-            lambda _: self._guarded(job.config, lambda: self.task(job.prepared)),
+            task,
             config=job.config,
             job_dir_key="hydra.run.dir",
             job_subdir_key=None,
@@ -239,6 +266,8 @@ class _Command:
         )
         # Raises what the task raised.
         _ = result.return_value
+        if problems:
+            raise problems[0]
 
     def _job_of_sweep(self, config: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
@@ -254,22 +283,27 @@ class _Command:
             return self.prepare(to_container(config))
 
     def _guarded(self, config: Any, job: Callable[[], float | None]) -> float | None:
-        """Run a job; show an error that the user can fix, after which a sweep continues."""
+        """Run a job of a sweep, which goes on after an error that the user can fix."""
         try:
-            return job()
+            return _translated(config, job)
         except UserError as error:
             self.failed = True
             show(error)
-        except OSError as error:
-            if error.errno not in DISK_ERRORS:
-                raise
-            self.failed = True
-            show(disk_error(error, config))
-        except SystemExit as end:
-            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's reaction to Ctrl-C
-                raise KeyboardInterrupt from None
-            raise
         return None
+
+
+def _translated(config: Any, job: Callable[[], float | None]) -> float | None:
+    """Run a job; a full disk is an error that the user can fix, and Ctrl-C is an interrupt."""
+    try:
+        return job()
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise disk_error(error, config) from error
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's reaction to Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _without_hydra(config: Any) -> Config:

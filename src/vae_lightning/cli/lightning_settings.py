@@ -4,6 +4,11 @@ import logging
 import os
 import warnings
 
+# Lightning sets the levels of its root loggers when it is imported, but not of these.
+LOGGERS = tuple(
+    f"{package}.utilities.rank_zero" for package in ("lightning.pytorch", "lightning.fabric")
+)
+
 # Advice to programmers, which a user of a command cannot follow.
 _HIDDEN_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",  # inside lightning's own tree functions
@@ -20,8 +25,7 @@ def quiet_lightning() -> None:
     # Lightning has torch look for NVIDIA's library whenever it is asked for CUDA, and Adam asks at
     # each step.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
-    # Lightning sets the levels of its root loggers when it is imported, but not of these.
-    for package in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(f"{package}.utilities.rank_zero").setLevel(logging.WARNING)
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in _HIDDEN_WARNINGS:
         warnings.filterwarnings("ignore", message)

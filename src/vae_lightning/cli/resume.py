@@ -22,6 +22,8 @@ def resume_command(checkpoint: Path) -> str:
         arguments = [*flags, *HydraConfig.get().overrides.task, "hydra.mode=RUN"]
     arguments = [item for item in arguments if not item.lstrip("+").startswith(_DROPPED)]
     spec = sys.modules["__main__"].__spec__
-    module = spec.name if spec else "vae_lightning.train"
+    # A script or a notebook that calls the command from Python is another module.
+    command = spec is not None and spec.name.startswith("vae_lightning.")
+    module = spec.name if spec and command else "vae_lightning.train"
     setting = f"ckpt_path={quoted(str(checkpoint))}"
     return shlex.join(["python", "-m", module, *arguments, setting])

@@ -1,0 +1,1 @@
+"""The Python interface: a function for each command, `fit` for arrays, and a transformer."""
