@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: train test check clean
+.PHONY: train test check docs clean
 
 # The main job: MNIST, or the digits of scikit-learn where MNIST cannot be had.
 # Overrides are passed on: make train ARGS="model.latent_dim=2"
@@ -21,6 +21,11 @@ check: .venv/installed-dev
 	.venv/bin/mypy
 	$(MAKE) test
 
+# The site, in build/docs. Its reference is written from conf/ and the docstrings.
+docs: .venv/installed-docs
+	.venv/bin/python docs/reference.py
+	.venv/bin/sphinx-build -q -W --keep-going -c docs . build/docs
+
 clean:
 	rm -rf .venv
 
@@ -33,4 +38,8 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv/installed-docs: .venv/installed-dev
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@

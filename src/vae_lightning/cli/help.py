@@ -21,7 +21,7 @@ from vae_lightning.errors import ConfigError
 COMMANDS = ("train", "evaluate", "generate", "detect", "export", "benchmark")
 
 _GROUPS = 20  # the column of their descriptions
-_MOST_OPTIONS = 10  # more are only counted
+MOST_OPTIONS = 10  # more are only counted
 # Shown in the overview of a command if it has them.
 MOST_USED = (
     "data.batch_size",
@@ -108,7 +108,7 @@ class Help:
         if not equals:
             title = f"{group}: {' '.join(self.groups[group].split())}".rstrip(": ")
             usage = f"  python -m vae_lightning.{self.command} {group}=<option>"
-            if len(options) > _MOST_OPTIONS:
+            if len(options) > MOST_OPTIONS:
                 rows = [(item, headline(self.file(group, item).comment)) for item in options]
                 more = f"--help {group}=<option> shows one in full."
                 return "\n\n".join([prose(title), usage, table(rows, column=24), more])
@@ -132,7 +132,7 @@ class Help:
         options = self.options(name)
         default = _names(self.choices[name])
         shown = " ".join(f"[{item}]" if item in default else item for item in options)
-        if len(options) > _MOST_OPTIONS:
+        if len(options) > MOST_OPTIONS:
             shown = f"{len(options)} options: --help {name}"
         rows = [row(name, self.groups[name], _GROUPS), *wrapped(shown, _GROUPS)]
         return "\n".join(rows)
