@@ -144,9 +144,7 @@ def test_a_batch_that_asks_for_code_is_refused_even_with_the_right_checksum(
     write_cifar10(tmp_path, monkeypatch)
     content = pickled({"data": _Harmful(), "labels": []})
     (tmp_path / "cifar-10-batches-py" / "test_batch").write_bytes(content)
-    monkeypatch.setattr(
-        torchvision.datasets.CIFAR10, "test_list", [["test_batch", md5(content)]]
-    )
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "test_list", [["test_batch", md5(content)]])
     with pytest.raises(DataError, match=r"batch of CIFAR-10: it asks for posix\.system"):
         CIFAR10().load(tmp_path, train=False)
     assert not Path("harmed").exists()
