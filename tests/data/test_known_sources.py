@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def module_of(name: str, root: Path, *overrides: str) -> ImageDataModule:
 class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
     """Writes text as Python 2 wrote it, as in the files of CIFAR-10."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
     def _save(self, value: str | bytes) -> None:
         content = value.encode() if isinstance(value, str) else value
