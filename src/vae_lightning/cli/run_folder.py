@@ -42,6 +42,7 @@ class OutputFolder:
 
         self._sweep = is_sweep(config.hydra)
         self._key = folder_key(config)
+        self._task_name = Path(str(config.task_name))
         self._named_by = [
             key for key in _NAMED_BY if any(item.lstrip("+").startswith(key) for item in overrides)
         ]
@@ -78,7 +79,11 @@ class OutputFolder:
         Raises:
             ConfigError: the message says why, and what to set.
         """
-        path = self.path
+        path, task = self.path, self._task_name
+        if task.is_absolute() or ".." in task.parts:
+            raise ConfigError(
+                f"task_name={task} leads out of {self._key}: name a folder inside of it"
+            )
         if path.parts[:1] == ("~",):
             raise ConfigError(f"{path} would be a folder named ~: write {path.expanduser()}")
         if "output_dir=" in self._named_by and path.exists() and not _is_free(path):
