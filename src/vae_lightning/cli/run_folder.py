@@ -42,11 +42,11 @@ class OutputFolder:
 
         self._sweep = is_sweep(config.hydra)
         self._key = folder_key(config)
-        self._task_name = Path(str(config.task_name))
         self._named_by = [
             key for key in _NAMED_BY if any(item.lstrip("+").startswith(key) for item in overrides)
         ]
         try:
+            self._task_name = Path(str(config.task_name))
             path = Path(config.hydra.sweep.dir if self._sweep else config.hydra.run.dir)
         except OmegaConfBaseException as error:
             line = first_line(error)
