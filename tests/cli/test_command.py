@@ -167,6 +167,9 @@ MISTAKES = [
     (["data.val_size=0"], ["callbacks.checkpoint.monitor", "data.val_size=0"]),
     (["train=false"], ["ckpt_path"]),
     (["ckpt_path=nowhere.ckpt"], ["nowhere.ckpt does not exist"]),
+    (["task_name=../../x"], ["task_name=../../x leads out of paths.output_dir"]),
+    (["data.name=a/../../b"], ["data.name=a/../../b is part of file names"]),
+    (["data.size=[8]"], ["data.size=[8] must be one number, or a height and a width"]),
     (["paths.output_dir='~/there'"], ["would be a folder named ~: write /"]),
     # a way of writing
     (["model.latent_dim=2,3"], ["model.latent_dim", "add -m"]),

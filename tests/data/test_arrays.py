@@ -267,10 +267,14 @@ def test_what_is_no_file_of_arrays_is_refused(tmp_path: Path) -> None:
 # -- runs -----------------------------------------------------------------------------------------
 
 
-def test_all_commands_work_on_a_run_with_arrays(tmp_path: Path, call_command: CallCommand) -> None:
-    path = saved(tmp_path, images=pixels(60), labels=labels(60))
+def test_all_commands_work_on_a_run_with_arrays_of_two_channels_that_are_not_square(
+    tmp_path: Path, call_command: CallCommand
+) -> None:
+    path = saved(tmp_path, images=pixels(60, 2, 12, 9), labels=labels(60))
     here = "hydra.run.dir=run"
-    options = ("data=arrays", "data.path=images.npz", "data.held_out=[2]", *SMALL, here)
+    # With TensorBoard's pictures and projector.
+    board = ("logger=tensorboard", "callbacks=default")
+    options = ("data=arrays", "data.path=images.npz", "data.held_out=[2]", *SMALL, *board, here)
     run = call_command(*options)
     assert run.status == 0, run.err
     assert read_metrics(tmp_path / "run")["data"] == "arrays"
@@ -284,6 +288,16 @@ def test_all_commands_work_on_a_run_with_arrays(tmp_path: Path, call_command: Ca
     for command, more in commands.items():
         done = call_command("ckpt_path=run", f"output_dir={command}", *more, command=command)
         assert done.status == 0, (command, done.err)
+    for mode, option in {"samples": "mode.format=npz", "interpolate": "mode.images=[0,1]"}.items():
+        more = (f"mode={mode}", f"output_dir={mode}", "device=cpu", option)
+        done = call_command("ckpt_path=run", *more, command="generate")
+        assert done.status == 0, (mode, done.err)
+    for mode in ("augment", "samples mode.format=png"):
+        refused = call_command(
+            "ckpt_path=run", "output_dir=no", "device=cpu", *f"mode={mode}".split(),
+            command="generate",
+        )  # fmt: skip
+        assert "mode.format=npz" in refused.err
     record = read_metrics(tmp_path / "evaluate")["protocol"]
     assert (record["data_root"], record["files_of_training"]) == (str(path), True)
 

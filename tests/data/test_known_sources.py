@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def module_of(name: str, root: Path, *overrides: str) -> ImageDataModule:
 class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
     """Writes text as Python 2 wrote it, as in the files of CIFAR-10."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
     def _save(self, value: str | bytes) -> None:
         content = value.encode() if isinstance(value, str) else value
@@ -144,9 +144,7 @@ def test_a_batch_that_asks_for_code_is_refused_even_with_the_right_checksum(
     write_cifar10(tmp_path, monkeypatch)
     content = pickled({"data": _Harmful(), "labels": []})
     (tmp_path / "cifar-10-batches-py" / "test_batch").write_bytes(content)
-    monkeypatch.setattr(
-        torchvision.datasets.CIFAR10, "test_list", [["test_batch", md5(content)]]
-    )
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "test_list", [["test_batch", md5(content)]])
     with pytest.raises(DataError, match=r"batch of CIFAR-10: it asks for posix\.system"):
         CIFAR10().load(tmp_path, train=False)
     assert not Path("harmed").exists()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -62,3 +63,21 @@ def test_column_titles_wider_than_an_image_stand_upright_above_it() -> None:
 def test_a_grid_of_bytes_is_that_of_the_same_floats() -> None:
     pixels = torch.arange(256).byte().reshape(4, 1, 8, 8)
     assert torch.equal(grid(pixels, 2), grid(pixels / 255, 2))
+
+
+@pytest.mark.parametrize("channels", [2, 4, 6])
+def test_other_channels_than_grey_and_colour_are_drawn_side_by_side(
+    tmp_path: Path, channels: int
+) -> None:
+    levels = torch.linspace(0.2, 1, channels)
+    images = levels[:, None, None].expand(2, channels, 40, 50)
+    picture = grid(images, 2)
+    width = channels * 51 - 1
+    assert picture.shape == (3, 44, 2 * (width + 2) + 2)
+    middles = 2 + 25 + 51 * torch.arange(channels)
+    for first in (0, width + 2):
+        assert picture[0, 22, first + middles].tolist() == levels.mul(255).round().tolist()
+    assert np.asarray(labelled_grid([images], 2, captions=[["a", "b"]])).shape[2] == 3
+    write_gif(images, tmp_path / "animation.gif", [40, 40])
+    with Image.open(tmp_path / "animation.gif") as file:
+        assert file.size == (channels * 251 - 1, 200)

@@ -312,3 +312,19 @@ def test_dense_networks_without_hidden_layers_are_those_of_a_linear_vae() -> Non
     sizes = [(part.in_features, part.out_features) for part in linear]
     pixels = math.prod(model.image_shape)
     assert sizes == [(pixels, 2 * model.latent_dim), (model.latent_dim, pixels)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "activation"),
+    [("mlp", "relu"), ("mlp", "gated"), ("conv", "relu"), ("conv", "gated"), ("resnet", "silu")],
+)
+def test_four_channels_of_47_x_33_pixels_come_back_in_their_shape(
+    kind: str, activation: str
+) -> None:
+    shape = (4, 47, 33)
+    overrides = [f"model/{part}={kind}" for part in ("encoder", "decoder")]
+    overrides += [f"model.{part}.activation={activation}" for part in ("encoder", "decoder")]
+    model = composed_model(f"model.image_shape={list(shape)}", *overrides)
+    images = torch.rand(3, *shape)
+    assert model.reconstruct(images).shape == (3, *shape)
+    assert model(images, 2).elbo.shape == (2, 3)

@@ -46,6 +46,7 @@ class OutputFolder:
             key for key in _NAMED_BY if any(item.lstrip("+").startswith(key) for item in overrides)
         ]
         try:
+            self._task_name = Path(str(config.task_name))
             path = Path(config.hydra.sweep.dir if self._sweep else config.hydra.run.dir)
         except OmegaConfBaseException as error:
             line = first_line(error)
@@ -78,7 +79,11 @@ class OutputFolder:
         Raises:
             ConfigError: the message says why, and what to set.
         """
-        path = self.path
+        path, task = self.path, self._task_name
+        if task.is_absolute() or ".." in task.parts:
+            raise ConfigError(
+                f"task_name={task} leads out of {self._key}: name a folder inside of it"
+            )
         if path.parts[:1] == ("~",):
             raise ConfigError(f"{path} would be a folder named ~: write {path.expanduser()}")
         if "output_dir=" in self._named_by and path.exists() and not _is_free(path):

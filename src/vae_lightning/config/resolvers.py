@@ -62,7 +62,7 @@ def _classes_of_attribute(attribute: str | None) -> int:
 
 
 def _array_file(path: str | None, name: Literal["size", "channels", "num_classes"]) -> Any:
-    from vae_lightning.utils.array_files import facts
+    from vae_lightning.data.array_files import facts
 
     return facts(path, name)
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae_lightning.data.array_files import ArrayFile, Layout
 from vae_lightning.data.dataset import InMemoryDataset
 from vae_lightning.data.image_folder import number_of_images, shuffled
 from vae_lightning.data.resizing import center_crop, resize
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
-from vae_lightning.utils.array_files import ArrayFile, Layout
 from vae_lightning.utils.blocks import images_at_once
 
 

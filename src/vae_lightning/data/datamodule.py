@@ -1,6 +1,7 @@
 """The LightningDataModule that serves the splits of the data protocol as batches."""
 
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,6 +91,8 @@ class ImageDataModule(LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
+        if re.search(r"[/\\]", name) or name in ("", ".", ".."):
+            raise ValueError(f"name={name} is part of file names: leave out the folders")
         at_least("batch_size", batch_size, 1)
         at_least("eval_batch_size", eval_batch_size, 1)
         at_least("seed", seed, 0)

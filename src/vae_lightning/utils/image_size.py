@@ -44,5 +44,6 @@ def image_shape(channels: int, size: int | Sequence[int]) -> list[int]:
         >>> image_shape(3, [48, 64])
         [3, 48, 64]
     """
-    is_pair = isinstance(size, Sequence) and not isinstance(size, str)
-    return [channels, *size] if is_pair else [channels, size, size]
+    if isinstance(size, Sequence) and not isinstance(size, str):
+        return [channels, *size]
+    return [channels, size, size]
