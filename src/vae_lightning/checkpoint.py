@@ -6,6 +6,7 @@ what its configuration describes, from a list of allowed packages.
 
 import warnings
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:  # importing it takes seconds, and not every command looks at 
     from vae_lightning.data.origin import DataOrigin
 
 
-def find(path: str | Path, prefer: Literal["best", "last"] = "best") -> Path:
+def find(path: str | PathLike[str], prefer: Literal["best", "last"] = "best") -> Path:
     """Find a checkpoint: the file itself, or one in the folder of a run.
 
     Args:
@@ -60,7 +61,7 @@ class Checkpoint:
         CheckpointError: it is missing, broken, not of this project, or of a model that diverged.
     """
 
-    def __init__(self, path: str | Path, prefer: Literal["best", "last"] = "best") -> None:
+    def __init__(self, path: str | PathLike[str], prefer: Literal["best", "last"] = "best") -> None:
         named = find(path, prefer)
         try:
             content = torch.load(named, map_location="cpu", weights_only=True)
@@ -243,11 +244,11 @@ class Checkpoint:
         return f" (written by vae_lightning {self._version}, this is {__version__})"
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | PathLike[str]) -> Model:
     """Rebuild a trained model, in evaluation mode on the CPU.
 
     Args:
-        path: a checkpoint, or the folder of a run (its best checkpoint).
+        path: a checkpoint, a `Run`, or the folder of one (its best checkpoint).
 
     Raises:
         CheckpointError: there is no checkpoint, or its weights do not fit its configuration.

@@ -133,7 +133,7 @@ def process_state() -> dict[str, Any]:
     hydra = GlobalHydra.instance()
     return {
         "torch": torch.get_rng_state().tolist(),
-        "numpy": np.random.get_state()[1].tolist(),  # type: ignore[index,union-attr]  # noqa: NPY002
+        "numpy": np.random.get_state()[1].tolist(),  # type: ignore[index]  # noqa: NPY002
         "python": random.getstate(),
         "threads": torch.get_num_threads(),
         "precision": torch.get_float32_matmul_precision(),

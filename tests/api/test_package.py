@@ -48,4 +48,4 @@ def test_every_public_name_exists_and_is_documented() -> None:
     for name in vl._HOMES:
         assert inspect.getdoc(getattr(vl, name)), name
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
-        _ = vl.trian  # type: ignore[attr-defined]
+        _ = vl.trian

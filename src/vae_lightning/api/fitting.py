@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_lightning.api.commands import train
 from vae_lightning.api.overrides import override
-from vae_lightning.errors import ConfigError, DataError, UserError
+from vae_lightning.errors import ConfigError, DataError, DivergedError, UserError
 
 if TYPE_CHECKING:  # it takes seconds to import
     from torch import Tensor
@@ -83,6 +83,11 @@ def fit(
         try:
             with nullcontext() if verbose else redirect_stdout(StringIO()):
                 return train(*_SETTINGS, *given, *overrides).model
+        except DivergedError as error:
+            if folder is not None:
+                raise
+            # Without the name of its last checkpoint, which is not kept.
+            raise DivergedError(f"{error.__cause__}: try a smaller optimizer.lr") from error
         except UserError as error:
             # The caller gave arrays, and knows of no file.
             message = str(error).replace(f"{file}: ", "").replace(str(file), "the array")
