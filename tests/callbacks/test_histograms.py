@@ -42,7 +42,8 @@ def test_histograms_and_norms_are_those_of_the_model(tmp_path: Path) -> None:
     assert [point.step for point in found] == [2, 4, 6]
     assert [point.value for point in found] == pytest.approx(norms[1::2], rel=1e-5)
     images, _ = tiny_data_read().images("val", 5)
-    posterior = module.model.encode(images)
+    with torch.no_grad():
+        posterior = module.model.encode(images)
     for tag, values in (("mean", posterior.mean), ("scale", posterior.stddev)):
         last = events.Histograms(f"posterior/{tag}")[-1].histogram_value
         assert (last.num, last.sum) == (10, pytest.approx(float(values.sum()), rel=1e-4))
@@ -69,12 +70,16 @@ def test_each_layer_has_its_own_and_a_posterior_without_a_scale_has_its_means(
     layers = composed_model(
         "model=hierarchical", size, "model.latent_dims=[3,2]", "model.encoder.hidden=[4]"
     )
-    found = fit(tmp_path / "a", tiny_module(layers), DebugHistograms(5)).Tags()["histograms"]
+    found = fit(tmp_path / "a", tiny_module(layers, lr=1e-3), DebugHistograms(5)).Tags()[
+        "histograms"
+    ]
     assert {f"posterior/{x}_layer_{n}" for x in ("mean", "scale") for n in (1, 2)} <= set(found)
     sphere = composed_model(
         "model/posterior=von_mises_fisher", "model/prior=uniform_sphere", size,
         "model.encoder.hidden=[4]", "model.decoder.hidden=[4]", "model.latent_dim=3",
     )  # fmt: skip
-    found = fit(tmp_path / "b", tiny_module(sphere), DebugHistograms(5)).Tags()["histograms"]
+    found = fit(tmp_path / "b", tiny_module(sphere, lr=1e-3), DebugHistograms(5)).Tags()[
+        "histograms"
+    ]
     assert "posterior/mean" in found
     assert "posterior/scale" not in found

@@ -149,7 +149,7 @@ def test_training_ends_with_an_evaluation_with_evaluate_true(
 
     for options, count in ((["num_images=20"], 1), ([], 2)):
         outcome = call_command(
-            f"ckpt_path={folder}", "parts=[likelihood]", "num_samples=5", *options,
+            f'ckpt_path="{folder}"', "parts=[likelihood]", "num_samples=5", *options,
             command="evaluate",
         )  # fmt: skip
         assert outcome.status == 0, outcome.err
