@@ -34,6 +34,7 @@ class FakeWorkspace(Workspace):
     def __init__(self, model: Model, folder: Path, seed: int = 0) -> None:
         self.model, self.folder, self.seed = model.eval(), folder, seed
         self.device = torch.device("cpu")
+        self.datamodule = tiny_data()
 
     def images(self, split: str) -> tuple[Tensor, Tensor]:
         data = tiny_data()

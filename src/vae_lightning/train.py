@@ -24,12 +24,15 @@ def train(run: "Run") -> float | None:
     """
     from vae_lightning.training import run as training
 
-    outcome = training.train(run)
-    if run.config["evaluate"] and outcome.checkpoint:
-        from vae_lightning.evaluation.run import evaluate_checkpoint
+    with training.logged(run):
+        outcome = training.train(run)
+        if run.config["evaluate"] and outcome.checkpoint:
+            from vae_lightning.evaluation.run import evaluate_checkpoint
 
-        num_test = run.datamodule.num_images["test"]
-        evaluate_checkpoint(outcome.checkpoint, run.config, run.trainer.num_devices, num_test)
+            trainer, num_test = run.trainer, run.datamodule.num_images["test"]
+            evaluate_checkpoint(
+                outcome.checkpoint, run.config, trainer.num_devices, num_test, trainer.loggers
+            )
     return outcome.elbo
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from lightning import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -36,6 +35,7 @@ from vae_lightning.callbacks import drawings as drawings_module
 from vae_lightning.callbacks.drawings import Manifold, Reconstructions, Samples, Traversals
 from vae_lightning.callbacks.pictures import Drawing, DrawingContext, History
 from vae_lightning.callbacks.plots import Curves, LatentScatter, RatePerDimension
+from vae_lightning.callbacks.tensorboard import TensorBoardLogger
 from vae_lightning.config import compose, instantiate, to_container
 from vae_lightning.data import ImageDataModule
 from vae_lightning.distributions.posteriors.posterior import Posterior
@@ -248,7 +248,7 @@ def test_traversals_move_one_dimension_each_the_most_used_first() -> None:
 def test_samples_are_mean_images_of_the_prior_in_rows_of_eight() -> None:
     model = tiny_vae()
     torch.manual_seed(5)
-    picture = draw(Samples(1, count=12), context_of(model))
+    picture = draw(Samples(1, count=12, animated=False), context_of(model))
     torch.manual_seed(5)
     expected = model.decode(torch.randn(12, 2)).mean
     assert grid_size(picture) == (2, 8)
@@ -426,10 +426,12 @@ def test_samples_of_a_conditional_model_have_the_class_above_each_column(
     data = read_data()
     data.source.class_names = tuple(f"the class {n}" for n in range(10))
     with torch.no_grad():
-        picture = Samples(1, count=20).draw(DrawingContext(model.eval(), data, "val", {}))
+        picture = Samples(1, count=20, animated=False).draw(
+            DrawingContext(model.eval(), data, "val", {})
+        )
     assert labels["column_titles"] == data.class_names
     assert grid_size(picture) == (2, 10)
-    draw(Samples(1, count=8), context_of(tiny_vae()))
+    draw(Samples(1, count=8, animated=False), context_of(tiny_vae()))
     assert "column_titles" not in labels
 
 
@@ -493,7 +495,7 @@ def test_curves_follow_the_history_and_are_not_drawn_for_the_test() -> None:
     "make",
     [
         partial(Curves, 0),
-        partial(Samples, 1, 0),
+        partial(Samples, 1, 0, False),
         partial(Reconstructions, 1, 0, 8),
         partial(Reconstructions, 1, 4, 0),
         partial(Manifold, 1, 1),
@@ -555,7 +557,7 @@ def read_png(path: Path) -> Tensor:
 
 
 def test_pictures_are_files_by_name_and_epoch(tmp_path: Path) -> None:
-    fit(tmp_path, {"grey": Spy(), "samples": Samples(1, 3)}, max_epochs=2)
+    fit(tmp_path, {"grey": Spy(), "samples": Samples(1, 3, animated=False)}, max_epochs=2)
     assert files(tmp_path / "pictures") == [
         "grey/epoch_001.png",
         "grey/epoch_002.png",
@@ -640,7 +642,7 @@ def test_test_pictures_are_of_test_images(tmp_path: Path) -> None:
 
 def test_samples_come_from_the_same_latents_each_time(tmp_path: Path) -> None:
     spy = Spy()
-    drawings: dict[str, Drawing] = {"samples": Samples(1, 8), "spy": spy}
+    drawings: dict[str, Drawing] = {"samples": Samples(1, 8, animated=False), "spy": spy}
     # Weights stand still, so that nothing but the latents could change the picture.
     fit(tmp_path, drawings, module=tiny_module(lr=0.0), max_epochs=3)
     pictures = [read_png(path) for path in sorted((tmp_path / "pictures/samples").iterdir())]
@@ -651,7 +653,7 @@ def test_samples_come_from_the_same_latents_each_time(tmp_path: Path) -> None:
 
 
 def test_samples_change_as_the_model_learns(tmp_path: Path) -> None:
-    fit(tmp_path, {"samples": Samples(1, 8)}, max_epochs=2)
+    fit(tmp_path, {"samples": Samples(1, 8, animated=False)}, max_epochs=2)
     first, second = (read_png(path) for path in sorted((tmp_path / "pictures/samples").iterdir()))
     assert not torch.equal(first, second)
 
@@ -704,7 +706,7 @@ def test_a_model_can_be_drawn_in_the_precisions_that_it_trains_in(
 ) -> None:
     drawings: dict[str, Drawing] = {
         "reconstructions": Reconstructions(1, 1, 2),
-        "samples": Samples(1, 2),
+        "samples": Samples(1, 2, animated=False),
         "manifold": Manifold(1, 2),
         "rate_per_dimension": RatePerDimension(1, 5),
         "latent_scatter": LatentScatter(1, 5),
@@ -798,7 +800,7 @@ def steps(events: Sequence[Any]) -> list[int]:
 def test_tensorboard_has_each_picture_at_each_epoch_drawn(board: Board) -> None:
     shown = [name for name in DRAWINGS if name != "traversals"]
     tested = [f"test/{name}" for name in shown if name != "curves"]
-    assert set(board.events.Tags()["images"]) == {*shown, *tested}
+    assert set(board.events.Tags()["images"]) == {*shown, *tested, "samples_over_epochs"}
     for name, node in DRAWINGS.items():
         if name in shown:
             every_epoch = node["every_n_epochs"] == 1
@@ -811,6 +813,7 @@ def test_tensorboard_shows_what_the_files_hold(board: Board) -> None:
         ("samples", "samples/epoch_002.png"),
         ("curves", "curves/epoch_002.png"),
         ("test/reconstructions", "reconstructions/test.png"),
+        ("samples_over_epochs", "samples/epochs.gif"),
     ]:
         event = board.events.Images(tag)[-1]
         assert event.encoded_image_string == (board.pictures / file).read_bytes()
@@ -818,13 +821,29 @@ def test_tensorboard_shows_what_the_files_hold(board: Board) -> None:
         assert (event.height, event.width) == picture.shape[1:]
 
 
+def test_samples_become_a_film_with_a_frame_for_each_epoch(board: Board) -> None:
+    with Image.open(board.pictures / "samples/epochs.gif") as film:
+        assert film.n_frames == EPOCHS  # type: ignore[attr-defined]
+        for index in range(EPOCHS):
+            film.seek(index)
+            frame = torch.from_numpy(np.array(film.convert("RGB"))).permute(2, 0, 1)
+            picture = read_png(board.pictures / f"samples/epoch_00{index + 1}.png")
+            # The epoch is written below the picture.
+            assert torch.equal(frame[:, : picture.shape[1]], picture)
+            assert frame[:, picture.shape[1] :].min() < 100
+
+
 def test_tensorboard_has_the_terms_of_every_stage(board: Board) -> None:
     tags = set(board.events.Tags()["scalars"])
+    # TensorBoard has one colour for each run: the validation is a run of its own.
+    validation = EventAccumulator(str(board.folder / "val"), {"scalars": 0}).Reload()
+    assert set(validation.Tags()["scalars"]) == {f"val/{name}" for name in TERMS}
     for name in TERMS:
-        assert {f"train/{name}", f"train/{name}_step", f"val/{name}", f"test/{name}"} <= tags
+        assert {f"train/{name}", f"train/{name}_step", f"test/{name}"} <= tags
+        assert f"val/{name}" not in tags
         # At the steps of the pictures.
         assert steps(board.events.Scalars(f"train/{name}")) == [3, 6]
-        assert steps(board.events.Scalars(f"val/{name}")) == [3, 6]
+        assert steps(validation.Scalars(f"val/{name}")) == [3, 6]
         assert steps(board.events.Scalars(f"test/{name}")) == [STEPS]
         # Every second step, and the end of each epoch of three.
         assert steps(board.events.Scalars(f"train/{name}_step")) == [2, 3, 4, 6]
@@ -834,7 +853,7 @@ def test_training_and_validation_share_a_chart(board: Board) -> None:
     (event,) = board.events.Tensors("custom_scalars__config__")
     layout = layout_pb2.Layout()
     layout.ParseFromString(event.tensor_proto.string_val[0])
-    logged = board.events.Tags()["scalars"]
+    logged = [*board.events.Tags()["scalars"], *(f"val/{name}" for name in TERMS)]
     # TensorBoard looks for a chart's tags by searching with regular expressions.
     charts = {
         chart.title: [

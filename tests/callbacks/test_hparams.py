@@ -1,5 +1,6 @@
 """TensorBoard's page HPARAMS: its columns and the row of a run."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,13 @@ FAST = (*DIGITS, "callbacks=minimal", "trainer.max_epochs=1", "data.eval_batch_s
 SMALL = ("model.encoder.hidden=[4]", "model.decoder.hidden=[4]")
 
 
-def events(run: Path) -> EventAccumulator:
-    return EventAccumulator(str(run / "tensorboard"), {"scalars": 0}).Reload()
+def events(run: Path, group: str = "") -> EventAccumulator:
+    return EventAccumulator(str(run / "tensorboard" / group), {"scalars": 0}).Reload()
+
+
+def row_name(run: Path) -> str:
+    found = events(run).summary_metadata["_hparams_/session_start_info"]
+    return HParamsPluginData.FromString(found.plugin_data.content).session_start_info.group_name
 
 
 def hparams(run: Path) -> tuple[Any, dict[str, float | str]]:
@@ -66,8 +72,12 @@ def test_a_run_has_a_row_of_what_identifies_it(call_train: CallCommand, tmp_path
         "trainer.max_epochs": 1,
     }
     assert row.keys() <= {info.name for info in columns.hparam_infos}
-    assert [info.name.tag for info in columns.metric_infos] == ["val/elbo", "test/elbo"]
-    assert {"val/elbo", "test/elbo"} <= set(events(run).Tags()["scalars"])
+    chosen = "data=digits encoder.hidden=[4] decoder.hidden=[4] seed=3 max_epochs=1"
+    assert row_name(run) == f"{chosen} (train/runs/{run.name})"
+    metrics = [(info.name.group, info.name.tag) for info in columns.metric_infos]
+    assert metrics == [("val", "val/elbo"), ("", "test/elbo"), ("", "test/nll")]
+    assert {"test/elbo"} <= set(events(run).Tags()["scalars"])
+    assert {"val/elbo"} <= set(events(run, "val").Tags()["scalars"])
     first = ["model.latent_dim", "model.prior", "objective", "optimizer.lr", "seed"]
     assert ticked(columns) == first
 
@@ -81,6 +91,12 @@ def test_swept_keys_are_shown_first_in_the_rows_of_a_sweep(
     jobs = sorted(path.parent for path in sweep.glob("*/metrics.json"))
     rows = [hparams(job)[1] for job in jobs]
     assert [row["scheduler"] for row in rows] == ["ConstantLR", "CosineAnnealingLR"]
+    names = [row_name(job) for job in jobs]
+    assert [name.partition(" (")[0] for name in names] == [
+        "scheduler=constant seed=1", "scheduler=cosine seed=1",
+    ]  # fmt: skip
+    # TensorBoard would average rows of the same name.
+    assert names[0].endswith(f"(train/multiruns/{sweep.name}/{jobs[0].name})")
     for job in jobs:
         columns, row = hparams(job)
         assert {"scheduler", "seed"} <= set(ticked(columns))
@@ -131,11 +147,14 @@ def test_a_resumed_run_continues_the_curves_and_no_point_is_repeated(
     settings = (*SMALL, "trainer.max_epochs=2", f"ckpt_path={first}", "task_name=second")
     assert call_train(*FAST, *settings).status == 0
     (second,) = (tmp_path / "outputs/second/runs").iterdir()
-    for tag in ("train/elbo", "val/elbo", "learning_rate"):
-        points = [[point.step for point in events(run).Scalars(tag)] for run in (first, second)]
+    for group, tag in (("", "train/elbo"), ("val", "val/elbo"), ("", "learning_rate")):
+        points = [
+            [point.step for point in events(run, group).Scalars(tag)] for run in (first, second)
+        ]
         assert points == [[11], [22]]
-    for run in (first, second):
-        assert "epoch" not in events(run).Tags()["scalars"]
-        for tag in events(run).Tags()["scalars"]:
-            steps = [point.step for point in events(run).Scalars(tag)]
+    for run, group in product((first, second), ("", "val")):
+        found = events(run, group)
+        assert "epoch" not in found.Tags()["scalars"]
+        for tag in found.Tags()["scalars"]:
+            steps = [point.step for point in found.Scalars(tag)]
             assert len(steps) == len(set(steps))

@@ -63,10 +63,10 @@ def test_a_run_is_measured_with_its_protocol_scalars_and_pictures(
 
     for name in ("reconstructions", "samples", "worst_explained"):
         assert (folder / "pictures" / f"{name}.png").stat().st_size > 1000
-    board = EventAccumulator(str(folder))
+    board = EventAccumulator(str(folder / "tensorboard"))
     board.Reload()
     assert board.Scalars("test/nll")[0].value == pytest.approx(metrics["test/nll"], rel=1e-6)
-    assert "test/worst_explained" in board.Tags()["images"]
+    assert "evaluate/test/worst_explained" in board.Tags()["images"]
     assert "nll, K = 20" in printed
     assert "over 360 images" in " ".join(printed.split())
     assert "mirrored borders" in " ".join(printed.split())
@@ -136,6 +136,25 @@ def test_training_ends_with_an_evaluation_with_evaluate_true(
     assert metrics["protocol"]["num_samples"] == 30
     assert metrics["protocol"]["checkpoint"] == read_metrics(folder)["checkpoint"]
     assert "nll, K = 30" in outcome.out
+
+    def shown() -> EventAccumulator:
+        return EventAccumulator(str(folder / "tensorboard"), {"scalars": 0}).Reload()
+
+    # TensorBoard shows them with the run, and what training has logged is not repeated.
+    assert [point.value for point in shown().Scalars("test/nll")] == [
+        pytest.approx(metrics["test/nll"], rel=1e-6)
+    ]
+    assert len(shown().Scalars("test/elbo")) == 1
+    assert "evaluate/test/samples" in shown().Tags()["images"]
+
+    for options, count in ((["num_images=20"], 1), ([], 2)):
+        outcome = call_command(
+            f'ckpt_path="{folder}"', "parts=[likelihood]", "num_samples=5", *options,
+            command="evaluate",
+        )  # fmt: skip
+        assert outcome.status == 0, outcome.err
+        # One of a part of the images is not that of the run.
+        assert len(shown().Scalars("test/nll")) == count
 
 
 def test_a_run_limited_to_some_test_batches_is_evaluated_on_these_images(

@@ -15,6 +15,8 @@ from option_grid import PAIRS, model_of, option
 from tiny import options, small_codes, tiny_data, tiny_vae
 from tiny_samples import DEFAULTS, FakeWorkspace, batches_of, conditional, drawn
 from vae_lightning.config import instantiate
+from vae_lightning.drawing.labelled_grid import labelled_grid
+from vae_lightning.generation import samples
 from vae_lightning.generation.samples import SamplesMode
 from vae_lightning.models import Model
 from vae_lightning.utils.random_state import fixed_noise
@@ -101,7 +103,8 @@ def test_a_grid_is_about_square_with_columns_for_each_class(
     result = mode.make(FakeWorkspace(model, tmp_path))
     assert [file.name for file in result.files] == ["samples.png"]
     width, _ = Image.open(result.files[0]).size
-    assert width == columns * (48 + 2) + 2
+    margins = 0 if classes is None else 20  # around the names of the classes
+    assert width == columns * (48 + 2) + 2 + margins
     assert [file.name for file in tmp_path.iterdir()] == ["samples.png"]
 
 
@@ -181,3 +184,19 @@ def test_a_value_out_of_range_is_refused(changes: dict[str, Any]) -> None:
     (first, *_) = changes
     with pytest.raises(ValueError, match=f"^{first}="):
         SamplesMode(**(DEFAULTS | changes))
+
+
+def test_columns_of_a_conditional_model_have_the_names_of_their_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+
+    def record(groups: Any, columns: int, **labels: Any) -> Any:
+        found.append((columns, labels["column_titles"]))
+        return labelled_grid(groups, columns, **labels)
+
+    monkeypatch.setattr(samples, "labelled_grid", record)
+    for name, classes in (("a", None), ("b", [2, 0])):
+        drawn(conditional(), tmp_path / name, count=16, classes=classes)
+    # Those of `tiny_data`.
+    assert found == [(3, ["dot", "line", "blob"]), (4, ["blob", "dot", "blob", "dot"])]

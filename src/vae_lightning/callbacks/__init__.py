@@ -1,7 +1,8 @@
-"""Callbacks: checkpoints, averaged weights, pictures, TensorBoard, the terminal, and Ctrl-C."""
+"""Callbacks: checkpoints, averaged weights, pictures, histograms, loggers, the terminal, Ctrl-C."""
 
 from vae_lightning.callbacks.averaged_weights import AveragedWeights
 from vae_lightning.callbacks.checkpoint import BestCheckpoint
+from vae_lightning.callbacks.histograms import DebugHistograms
 from vae_lightning.callbacks.interrupt import SaveOnInterrupt
 from vae_lightning.callbacks.pictures import Pictures
 from vae_lightning.callbacks.tensorboard import TensorBoardPages
@@ -10,6 +11,7 @@ from vae_lightning.callbacks.terminal import ModelSummary, ProgressBar
 __all__ = [
     "AveragedWeights",
     "BestCheckpoint",
+    "DebugHistograms",
     "ModelSummary",
     "Pictures",
     "ProgressBar",

@@ -62,12 +62,14 @@ class Samples(Drawing):
 
     Args:
         count: number of samples, in rows of eight; of a conditional model, in a column per class.
+        animated: whether to make a GIF of the epochs at the end of training.
     """
 
-    def __init__(self, every_n_epochs: int, count: int) -> None:
+    def __init__(self, every_n_epochs: int, count: int, animated: bool) -> None:
         super().__init__(every_n_epochs)
         at_least("count", count, 1)
         self.count = count
+        self.animated = animated
 
     def draw(self, context: DrawingContext) -> Tensor:
         classes = context.model.num_classes

@@ -11,8 +11,9 @@ import torch
 from lightning import Callback, Trainer
 from torch import Tensor
 
-from vae_lightning.callbacks.tensorboard import writers
+from vae_lightning.callbacks.loggers import log_picture
 from vae_lightning.data import ImageDataModule
+from vae_lightning.drawing.gif import write_film
 from vae_lightning.drawing.grids import png
 from vae_lightning.models import Model
 from vae_lightning.utils.blocks import rows_at_once
@@ -58,9 +59,14 @@ class Drawing(ABC):
     Args:
         every_n_epochs: how often; the last epoch is always drawn.
 
+    Attributes:
+        animated: whether to make a GIF of the epochs at the end of training.
+
     Raises:
         ValueError: `every_n_epochs` below 1.
     """
+
+    animated = False
 
     def __init__(self, every_n_epochs: int) -> None:
         at_least("every_n_epochs", every_n_epochs, 1)
@@ -78,10 +84,11 @@ class Drawing(ABC):
 class Pictures(Callback):
     """Draws pictures at the end of epochs and after the test.
 
-    Files: `<dirpath>/<name>/epoch_<n>.png` and `<dirpath>/<name>/test.png`. TensorBoard has the
-    same pictures under IMAGES. If there are more than `max_files` epochs, the first, the last and
-    about evenly spaced ones stay as files. Drawing does not affect training: it uses a random
-    stream of its own and restores the mode of every module.
+    Files: `<dirpath>/<name>/epoch_<n>.png` and `<dirpath>/<name>/test.png`. Loggers that can show
+    pictures have the same ones; see `loggers`. If there are more than `max_files` epochs, the
+    first, the last and about evenly spaced ones stay as files. Of a drawing that is animated, these
+    become the frames of `<dirpath>/<name>/epochs.gif` at the end of training. Drawing does not
+    affect training: it uses a random stream of its own and restores the mode of every module.
 
     Args:
         dirpath: folder of the PNG files.
@@ -119,6 +126,17 @@ class Pictures(Callback):
         split = "val" if trainer.datamodule.num_images["val"] else "train"  # type: ignore[attr-defined]
         self._draw(trainer, pl_module, due, split, f"epoch_{epoch:03d}")
 
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        for name, drawing in self.drawings.items():
+            epochs = _epochs(self.dirpath / name)
+            if not drawing.animated or len(epochs) < 2:
+                continue
+            file = self.dirpath / name / "epochs.gif"
+            write_film(list(epochs.values()), [f"epoch {epoch}" for epoch in epochs], file)
+            log_picture(trainer.loggers, f"{name}_over_epochs", file, trainer.global_step)
+
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._draw(trainer, pl_module, list(self.drawings), "test", "test")
 
@@ -153,35 +171,27 @@ class Pictures(Callback):
                 picture = self.drawings[name].draw(context)
             if picture is None:
                 continue
-            encoded = png(picture)
             path = self.dirpath / name / f"{filename}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded)
-            _thin_out(path.parent, self.max_files)
+            path.write_bytes(png(picture))
             tag = f"test/{name}" if split == "test" else name
-            for writer in writers(trainer):
-                _add_png(writer, tag, encoded, picture.shape, trainer.global_step)
+            log_picture(trainer.loggers, tag, path, trainer.global_step)
+            _thin_out(path.parent, self.max_files)
         for part, training in modes.items():
             part.training = training
 
 
+def _epochs(folder: Path) -> dict[int, Path]:
+    """The pictures of a folder by their epochs, in order."""
+    paths = {path.stem.removeprefix("epoch_"): path for path in folder.glob("epoch_*.png")}
+    return dict(sorted((int(epoch), path) for epoch, path in paths.items() if epoch.isdecimal()))
+
+
 def _thin_out(folder: Path, max_files: int) -> None:
     """Delete the epochs that are nearest to their neighbours, but not the first and the last."""
-    paths = {path.stem.removeprefix("epoch_"): path for path in folder.glob("epoch_*.png")}
-    files = {int(epoch): path for epoch, path in paths.items() if epoch.isdecimal()}
-    epochs = sorted(files)
+    files = _epochs(folder)
+    epochs = list(files)
     while len(epochs) > max_files:
         inner = range(1, len(epochs) - 1)
         nearest = min(inner, key=lambda place: epochs[place + 1] - epochs[place - 1])
         files[epochs.pop(nearest)].unlink()
-
-
-def _add_png(writer: Any, tag: str, png: bytes, shape: torch.Size, step: int) -> None:
-    # SummaryWriter.add_image would compress the picture again, in 0.12 s. The default run draws two
-    # per epoch, so that is 4 % of an epoch on MNIST (430 steps of 12 ms, on the same loaded core).
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
-    _, height, width = shape
-    image = Summary.Image(height=height, width=width, encoded_image_string=png)
-    summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-    writer._get_file_writer().add_summary(summary, step)

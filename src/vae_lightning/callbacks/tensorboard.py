@@ -1,17 +1,24 @@
-"""TensorBoard's custom scalars, text and embedding projector."""
+"""TensorBoard's logger, and its pages for custom scalars, text and the embedding projector."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch import loggers
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.nn.functional import pad
+from torch.utils.tensorboard import SummaryWriter
 
+from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.drawing.grids import side_by_side
 from vae_lightning.metrics.latents import latent_means
 from vae_lightning.utils.checks import at_least
+
+# The run of the validation, below the run itself, and the beginning of its tags.
+_VALIDATION = "val"
 
 
 def writers(trainer: Trainer) -> list[Any]:
@@ -23,11 +30,64 @@ def writers(trainer: Trainer) -> list[Any]:
     ]
 
 
-class TensorBoardLogger(loggers.TensorBoardLogger):
-    """Lightning's logger of TensorBoard, without the curve of the epoch over the steps."""
+def group_of(tag: str) -> str:
+    """The run below a run that has the points of a tag; empty for the run itself."""
+    return _VALIDATION if tag.startswith(f"{_VALIDATION}/") else ""
 
+
+class TensorBoardLogger(loggers.TensorBoardLogger):
+    """Lightning's logger of TensorBoard, with the validation in a run of its own.
+
+    TensorBoard has one colour for each run, so training and validation have to be two runs, the
+    folder of the run and `val` in it, to be told apart in a chart that shows both. The curve of
+    the epoch over the steps is left out.
+    """
+
+    _validation_writer: SummaryWriter | None = None
+
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        super().log_metrics({tag: x for tag, x in metrics.items() if tag != "epoch"}, step)
+        shown = {tag: value for tag, value in metrics.items() if tag != "epoch"}
+        validation = [tag for tag in shown if group_of(tag)]
+        for tag in validation:
+            self._validation().add_scalar(tag, shown.pop(tag), step)
+        if shown:
+            super().log_metrics(shown, step)
+
+    @rank_zero_only
+    def save(self) -> None:
+        super().save()
+        if self._validation_writer is not None:
+            self._validation_writer.flush()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        super().finalize(status)
+        if self._validation_writer is not None:
+            self._validation_writer.close()
+
+    def _validation(self) -> SummaryWriter:
+        if self._validation_writer is None:
+            self._validation_writer = SummaryWriter(str(Path(self.log_dir) / _VALIDATION))
+        return self._validation_writer
+
+
+def logger_of(checkpoint: Checkpoint | None, folder: Path) -> TensorBoardLogger:
+    """The logger for what is made of a checkpoint: that of its run, if there is one.
+
+    Args:
+        checkpoint: None for results that should not be shown with those of its run.
+        folder: of the results; if it is not in the folder of the run, it gets a logger of its own.
+    """
+    if checkpoint is not None:
+        saved = checkpoint.path.parent
+        run = saved.parent if saved.name == "checkpoints" else saved
+        node = checkpoint.config.get("logger", {}).get("tensorboard")
+        if node and folder.is_relative_to(run):
+            logger = TensorBoardLogger(run, node.get("name"), node.get("version"))
+            if Path(logger.log_dir).is_dir():
+                return logger
+    return TensorBoardLogger(folder, name="", version="tensorboard")
 
 
 class TensorBoardPages(Callback):

@@ -1,9 +1,20 @@
-"""The swept settings of a job."""
+"""The settings of a job."""
 
 from pathlib import Path
 from typing import Any
 
 from vae_lightning.cli.overrides import is_sweep
+
+
+def chosen_settings_of_job() -> dict[str, Any]:
+    """The keys that the command line sets for the current job, with their values."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    if not HydraConfig.initialized():
+        return {}
+    parsed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    return {item.get_key_element(): item.value() for item in parsed if not item.is_delete()}
 
 
 def swept_settings_of_job() -> dict[str, Any]:

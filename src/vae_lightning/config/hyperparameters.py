@@ -97,6 +97,35 @@ def identity(config: dict[str, Any], swept: Mapping[str, Any], count: int) -> Id
     )
 
 
+def short_name(settings: Mapping[str, Any]) -> str:
+    """Settings of hyperparameters, named by the last parts of their keys where these differ.
+
+    Args:
+        settings: by keys as they are set, `/` included; other keys are left out.
+
+    Example:
+        >>> short_name({"model.latent_dim": 2, "model/prior": "vamp", "trainer": "cpu"})
+        'latent_dim=2 prior=vamp'
+        >>> short_name({"model.encoder.hidden": [9], "model.decoder.hidden": [9]})
+        'encoder.hidden=[9] decoder.hidden=[9]'
+    """
+    keys = {setting: setting.lstrip("+").replace("/", ".") for setting in settings}
+    keys = {setting: key for setting, key in keys.items() if _is_hyperparameter(key)}
+    keys = dict(sorted(keys.items(), key=lambda item: item[1].startswith("trainer.")))
+    last = [key.rpartition(".")[2] for key in keys.values()]
+    return " ".join(
+        f"{name if last.count(name) == 1 else key.partition('.')[2]}={settings[setting]}"
+        for (setting, key), name in zip(keys.items(), last, strict=True)
+    )
+
+
+def _is_hyperparameter(key: str) -> bool:
+    group, _, name = key.partition(".")
+    if group == "trainer":
+        return name in _TRAINER and name != "accelerator"
+    return group in (*_GROUPS, "experiment") and (key == "data" or key not in _LEFT_OUT)
+
+
 def _plain(value: Any) -> float | str:
     return value if _is_number(value) else str(value)
 

@@ -2,16 +2,18 @@
 
 import json
 import platform
+from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
+from vae_lightning.callbacks.loggers import log_picture
 from vae_lightning.cli.paths import relative
 from vae_lightning.cli.tables import value_table
 from vae_lightning.cli.workspace import Workspace
@@ -19,6 +21,7 @@ from vae_lightning.data.protocol import SEED
 from vae_lightning.drawing.grids import png
 from vae_lightning.metrics.bounds import bound_name
 from vae_lightning.metrics.latents import Score, format_score
+from vae_lightning.objectives.objective import TERMS
 
 _PACKAGES = (
     "vae-lightning",
@@ -67,8 +70,11 @@ def write(
     scores: dict[str, Score],
     protocol: dict[str, Any],
     pictures: dict[str, Tensor],
+    loggers: Sequence[Logger],
 ) -> None:
-    """Write `metrics.json`, TensorBoard's scalars and pictures, and the pictures as PNG.
+    """Write `metrics.json`, and the pictures as PNG, and log numbers and pictures.
+
+    What training logs too, such as `test/elbo`, is not logged again.
 
     Shape:
         pictures: uint8 (3, H, W), by name.
@@ -76,15 +82,20 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps({**dict(sorted(scores.items())), "protocol": protocol}, indent=2)
     (folder / "metrics.json").write_text(content + "\n", encoding="utf-8")
-    writer = SummaryWriter(str(folder))
-    for tag, value in scores.items():
-        if isinstance(value, float):
-            writer.add_scalar(tag, value, protocol["step"])
+    numbers = {
+        tag: value
+        for tag, value in scores.items()
+        if isinstance(value, float) and tag.rpartition("/")[2] not in TERMS
+    }
+    for logger in loggers:
+        logger.log_metrics(numbers, protocol["step"])
     for name, picture in pictures.items():
-        (folder / "pictures").mkdir(exist_ok=True)
-        (folder / "pictures" / f"{name}.png").write_bytes(png(picture))
-        writer.add_image(f"{protocol['split']}/{name}", picture, protocol["step"])
-    writer.close()
+        file = folder / "pictures" / f"{name}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(png(picture))
+        log_picture(loggers, f"evaluate/{protocol['split']}/{name}", file, protocol["step"])
+    for logger in loggers:
+        logger.finalize("success")
 
 
 # The rows of the table: name, unit, digits.

@@ -2,15 +2,18 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_type_hints
 
 from lightning import Trainer
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from torch import Tensor
 
+from vae_lightning.callbacks.tensorboard import logger_of
 from vae_lightning.cli.error_messages import quoted
 from vae_lightning.cli.paths import relative
 from vae_lightning.cli.workspace import Workspace
@@ -117,7 +120,11 @@ def prepare(config: dict[str, Any]) -> Evaluation:
 
 
 def evaluate_checkpoint(
-    checkpoint: Path, run: dict[str, Any], devices: int, num_test: int
+    checkpoint: Path,
+    run: dict[str, Any],
+    devices: int,
+    num_test: int,
+    loggers: Sequence[Logger],
 ) -> float | None:
     """Evaluate the checkpoint of a training run with the settings of `conf/evaluate.yaml`.
 
@@ -127,6 +134,7 @@ def evaluate_checkpoint(
             and `trainer.limit_test_batches`, so that the images are those of the run's test.
         devices: how many share the images.
         num_test: images in the test split.
+        loggers: of the run.
     """
     folder = Path(run["paths"]["run_dir"]) / "evaluate" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     trainer = run["trainer"]
@@ -146,7 +154,7 @@ def evaluate_checkpoint(
             f"paths.run_dir={quoted(str(folder))}",
         ],
     )
-    return evaluate(prepare(to_container(composed)))
+    return evaluate(prepare(to_container(composed)), loggers)
 
 
 def images_tested(
@@ -174,8 +182,13 @@ def images_tested(
     return None if tested >= num_images else max(_MIN_IMAGES, tested)
 
 
-def evaluate(evaluation: Evaluation) -> float | None:
+def evaluate(evaluation: Evaluation, loggers: Sequence[Logger] | None = None) -> float | None:
     """Compute the metrics, write `metrics.json`, scalars and pictures, and print a table.
+
+    Args:
+        evaluation: checked.
+        loggers: of the run, while it lasts; None for TensorBoard, which shows the results with
+            those of the run if they are of all images and in the folder of the run.
 
     Returns:
         `nll` of the split, in nats, if `parts` has `likelihood`.
@@ -238,7 +251,10 @@ def evaluate(evaluation: Evaluation) -> float | None:
     tagged = {f"{options['split']}/{name}": value for name, value in scores.items()}
     protocol = report.protocol(workspace, options, len(images))
     protocol |= {"feature_space": space, "seconds": seconds}
-    report.write(workspace.folder, tagged, protocol, pictures)
+    if loggers is None:
+        whole = protocol["images"] == protocol["images_in_split"]
+        loggers = [logger_of(workspace.checkpoint if whole else None, workspace.folder)]
+    report.write(workspace.folder, tagged, protocol, pictures, loggers)
     report.show(scores, protocol, workspace.folder)
     nll = scores.get("nll")
     return nll if isinstance(nll, float) else None

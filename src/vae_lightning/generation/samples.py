@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.drawing.grids import grid, png
+from vae_lightning.drawing.labelled_grid import labelled_grid
 from vae_lightning.generation.batches import check_classes
 from vae_lightning.generation.latent_mixture import check_euclidean, fit_mixture, sample_mixture
 from vae_lightning.generation.mode import DataFactory, Mode, ModeResult
@@ -116,8 +117,7 @@ class SamplesMode(Mode):
                 write(batch)
                 advance(len(batch.images))
         seconds = time.perf_counter() - started
-        num_classes = len(self.classes or ()) or model.num_classes or 1
-        files = [*files, self._picture(workspace.folder, torch.cat(preview), num_classes)]
+        files = [*files, self._picture(workspace, torch.cat(preview))]
         facts = {
             "count": self.count,
             "format": self.format,
@@ -158,11 +158,20 @@ class SamplesMode(Mode):
         with writer as write, in_background(write) as write_later:
             yield write_later, [path]
 
-    def _picture(self, folder: Path, images: Tensor, num_classes: int) -> Path:
+    def _picture(self, workspace: Workspace, images: Tensor) -> Path:
+        file = workspace.folder / "samples.png"
+        labels = self.classes
+        if labels is None and workspace.model.num_classes:
+            labels = range(workspace.model.num_classes)
+        if labels is None:
+            file.write_bytes(png(grid(images, max(1, round(math.sqrt(len(images)))))))
+            return file
         # A multiple of the number of classes, so that each column has one class.
-        columns = num_classes * max(1, round(math.sqrt(len(images)) / num_classes))
-        file = folder / "samples.png"
-        file.write_bytes(png(grid(images, columns)))
+        columns = len(labels) * max(1, round(math.sqrt(len(images)) / len(labels)))
+        known = workspace.datamodule.class_names
+        titles = [known[label] if known else str(label) for label in labels]
+        titles *= columns // len(labels)
+        labelled_grid([images], columns, column_titles=titles).save(file)
         return file
 
     def _table(

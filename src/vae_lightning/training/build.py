@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 from lightning.pytorch.callbacks import ProgressBar
 
 from vae_lightning.callbacks import SaveOnInterrupt
+from vae_lightning.callbacks.loggers import check_installed
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.config import CONF_DIR, check_keys, check_type, instantiate, nearest
 from vae_lightning.config.compatibility import (
@@ -113,6 +114,7 @@ def build(config: dict[str, Any]) -> Run:
         CheckpointError: `ckpt_path` is not a checkpoint, or is of another model or a later epoch.
     """
     config = _checked(config)
+    check_installed(config["logger"])
     datamodule = instantiate(config["data"], "data")
     check_parts(config)
     check_trainer(config["trainer"])
@@ -210,7 +212,7 @@ def _check_added_callbacks(config: dict[str, Any]) -> None:
     chosen = [
         name for name, node in nodes.items() if not isinstance(node, dict) or "_target_" in node
     ]
-    added = [name for name in ("early_stopping", "averaged_weights") if name in chosen]
+    added = [name for name in ("early_stopping", "averaged_weights", "debug") if name in chosen]
     if config["train"] and added and "checkpoint" not in chosen:
         raise ConfigError(
             f"callbacks={added[0]} replaces the default callbacks: "

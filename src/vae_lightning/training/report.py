@@ -10,7 +10,7 @@ from rich.console import Console
 
 from vae_lightning.callbacks.hparams import write_hparams
 from vae_lightning.cli.paths import relative
-from vae_lightning.cli.swept import swept_settings_of_job
+from vae_lightning.cli.swept import chosen_settings_of_job, swept_settings_of_job
 from vae_lightning.cli.tables import value_table
 from vae_lightning.config.hyperparameters import hyperparameters
 from vae_lightning.data.notices import describe_classes
@@ -125,7 +125,7 @@ def write_results(run: Run, metrics: dict[str, Score], checkpoint: Path | None) 
     (folder / "metrics.json").write_text(content + "\n", encoding="utf-8")
     for logger in run.trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            write_hparams(logger, config, swept_settings_of_job())
+            write_hparams(logger, config, chosen_settings_of_job(), swept_settings_of_job())
             logger.finalize("success")
     _print_table(run, metrics, checkpoint)
 

@@ -1,10 +1,14 @@
 """Trains, tests and reports a run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vae_lightning.callbacks import loggers
 from vae_lightning.checkpoint import Checkpoint
+from vae_lightning.config.hyperparameters import hyperparameters
 from vae_lightning.metrics.latents import Score
 from vae_lightning.objectives.objective import SCORE
 from vae_lightning.training import report
@@ -25,6 +29,13 @@ class Outcome:
     elbo: float | None
     checkpoint: Path | None
     metrics: dict[str, Score]
+
+
+@contextmanager
+def logged(run: Run) -> Iterator[None]:
+    """Begin and end a run of its loggers."""
+    with loggers.opened(run.trainer.loggers, hyperparameters(run.config)):
+        yield
 
 
 def train(run: Run) -> Outcome:
