@@ -66,7 +66,7 @@ def pickled(value: Any) -> bytes:
         pickler.memoize(text)
 
     buffer = io.BytesIO()
-    pickler: Any = pickle._Pickler(buffer, protocol=2)  # type: ignore[attr-defined]
+    pickler: Any = pickle._Pickler(buffer, protocol=2)
     pickler.dispatch = {**pickler.dispatch, str: save_text, bytes: save_text}
     pickler.dump(value)
     return buffer.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
