@@ -280,6 +280,21 @@ def test_test_images_are_named_by_their_files_even_if_some_cannot_be_read(
             assert torch.equal(image, crop_and_resize(read_image(folder / file, 3), 9))
 
 
+@pytest.mark.parametrize("max_resident_gb", [4, 0])
+def test_images_are_cropped_around_the_centre_to_a_format_that_is_not_square(
+    tmp_path: Path, max_resident_gb: int
+) -> None:
+    pixels = np.zeros((40, 30), np.uint8)
+    pixels[10:30] = 200  # 20 x 30 pixels, in the format of 8 x 12
+    for number in range(8):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    module = ready(tmp_path, size=[8, 12], channels=1, max_resident_gb=max_resident_gb)
+    images, _ = next(iter(module.train_dataloader()))
+    assert images.shape[1:] == (1, 8, 12) == module.image_shape
+    assert (images * 255 == 200).all()
+    assert module.mean_image().shape == (1, 8, 12)
+
+
 # -- errors ---------------------------------------------------------------------------------------
 
 

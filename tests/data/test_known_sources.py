@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,22 +57,18 @@ def module_of(name: str, root: Path, *overrides: str) -> ImageDataModule:
 # -- CIFAR-10 -------------------------------------------------------------------------------------
 
 
-class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
-    """Writes text as Python 2 wrote it, as in the files of CIFAR-10."""
-
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
-
-    def _save(self, value: str | bytes) -> None:
-        content = value.encode() if isinstance(value, str) else value
-        self.write(b"T" + struct.pack("<i", len(content)) + content)
-        self.memoize(value)
-
-    dispatch[str] = dispatch[bytes] = _save
-
-
 def pickled(value: Any) -> bytes:
+    """Text is written as Python 2 wrote it, as in the files of CIFAR-10."""
+
+    def save_text(pickler: Any, text: str | bytes) -> None:
+        content = text.encode() if isinstance(text, str) else text
+        pickler.write(b"T" + struct.pack("<i", len(content)) + content)
+        pickler.memoize(text)
+
     buffer = io.BytesIO()
-    _Python2Pickler(buffer, protocol=2).dump(value)
+    pickler: Any = pickle._Pickler(buffer, protocol=2)
+    pickler.dispatch = {**pickler.dispatch, str: save_text, bytes: save_text}
+    pickler.dump(value)
     return buffer.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
 
 

@@ -1,38 +1,24 @@
-"""Files of arrays of images: their headers, layouts and classes. Imports torch for `.pt` only."""
+"""Files of arrays of images: their shapes, layouts and classes. Imports torch for `.pt` only."""
 
 import math
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vae_lightning.data.stored_arrays import BROKEN, Array, StoredArray, stored_arrays
 from vae_lightning.errors import DataError
 from vae_lightning.utils.image_size import as_written
 
-Array = NDArray[Any]
 Layout = Literal["N, H, W", "N, C, H, W", "N, H, W, C"]
 
 SPLITS = ("train", "val", "test")
-_ENDINGS = (".npz", ".npy", ".pt")
 # Channels of images that are taken for channels whatever the other dimensions are, and at most for
 # images that are not square.
 _FEW, _MANY = 4, 16
 _WANTED = "`images` nor `train_images`"
-# What reading a file that is damaged, or of another kind, raises.
-_BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
-
-
-class _Stored(NamedTuple):
-    """An array in a file: what is known without reading its values, and how to read them."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    read: Callable[[], Array]
 
 
 class ArrayFile:
@@ -57,7 +43,7 @@ class ArrayFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._arrays = _arrays(path)
+        self._arrays = stored_arrays(path)
         given = [split for split in SPLITS if f"{split}_images" in self._arrays]
         if "images" in self._arrays and given:
             raise DataError(f"{path} holds both images and {given[0]}_images: keep one of them")
@@ -128,13 +114,13 @@ class ArrayFile:
     def _values(self, split: str) -> Array:
         return self._read(split, "labels").reshape(-1)
 
-    def _stored(self, split: str, what: str) -> _Stored:
+    def _stored(self, split: str, what: str) -> StoredArray:
         return self._arrays[f"{self.prefixes[split]}{what}"]
 
     def _read(self, split: str, what: str) -> Array:
         try:
             return self._stored(split, what).read()
-        except _BROKEN as error:
+        except BROKEN as error:
             raise DataError(f"{self.path} is damaged or cut short: {error}") from error
 
     def _image_shape(self, split: str) -> tuple[int, int, int]:
@@ -203,75 +189,3 @@ def facts(path: str | None, name: Literal["size", "channels", "num_classes"]) ->
         }[name]
     except DataError:
         return 0 if name == "num_classes" else 1
-
-
-def _arrays(path: Path) -> Mapping[str, _Stored]:
-    if path.suffix not in _ENDINGS:
-        raise DataError(f"{path} is no file of arrays: they end in {', '.join(_ENDINGS)}")
-    try:
-        if path.suffix == ".npz":
-            return _of_npz(path)
-        if path.suffix == ".npy":
-            with path.open("rb") as file:
-                shape, dtype = _header(file)
-            return {"images": _Stored(shape, dtype, lambda: np.load(path, allow_pickle=False))}
-    except _BROKEN as error:
-        raise DataError(f"{path} cannot be read as {path.suffix}: {error}") from error
-    return _of_pt(path)
-
-
-def _of_npz(path: Path) -> dict[str, _Stored]:
-    def reader(name: str) -> Callable[[], Array]:
-        def read() -> Array:
-            with np.load(path, allow_pickle=False) as content:
-                return content[name]
-
-        return read
-
-    found = {}
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.namelist():
-            if member.endswith(".npy"):
-                name = member.removesuffix(".npy")
-                with archive.open(member) as file:
-                    found[name] = _Stored(*_header(file), reader(name))
-    return found
-
-
-def _header(file: Any) -> tuple[tuple[int, ...], str]:
-    """Shape and type of an array in NumPy's format."""
-    version = np.lib.format.read_magic(file)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in readers:
-        raise ValueError(f"its format has version {version}")
-    shape, _, dtype = readers[version](file)
-    return shape, str(dtype)
-
-
-def _of_pt(path: Path) -> dict[str, _Stored]:
-    import torch  # takes seconds, and only these files need it
-
-    try:
-        # Without `mmap`, older files are read whole.
-        content = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
-    except Exception as error:  # as many kinds as there are damages
-        raise DataError(
-            f"{path} cannot be read as .pt of plain tensors: it is damaged, or holds other objects"
-        ) from error
-    tensors = {"images": content} if isinstance(content, torch.Tensor) else content
-    if not isinstance(tensors, dict) or not all(
-        isinstance(value, torch.Tensor) and value.layout is torch.strided
-        for value in tensors.values()
-    ):
-        raise DataError(f"{path} must hold a tensor, or a dict of tensors by name")
-    return {
-        str(name): _Stored(
-            tuple(value.shape), str(value.dtype).removeprefix("torch."), value.detach().numpy
-        )
-        for name, value in tensors.items()
-    }

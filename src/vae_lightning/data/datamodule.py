@@ -2,7 +2,6 @@
 
 import math
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from vae_lightning.data.batches import Batch, Batches
 from vae_lightning.data.binarization import Binarize
 from vae_lightning.data.dataset import ImageDataset
 from vae_lightning.data.fingerprint import fingerprint
-from vae_lightning.data.image_files import NamedImages, describe_ignored
-from vae_lightning.data.notices import describe_constant, describe_unreadable
+from vae_lightning.data.image_files import NamedImages
+from vae_lightning.data.notices import print_warnings
 from vae_lightning.data.protocol import Protocol, Validation
 from vae_lightning.data.sources import ImageSource, Split
 from vae_lightning.errors import DataError
@@ -166,7 +165,9 @@ class ImageDataModule(LightningDataModule):
         test = unread["test"].loaded(device)
         val = test if unread["val"] is unread["test"] else unread["val"].loaded(device)
         splits = {"train": unread["train"].loaded(device), "val": val, "test": test}
-        self._warn_of(splits)
+        if not self.trainer or self.trainer.is_global_zero:
+            levels = {name: images.constant() for name, images in splits.items()}
+            print_warnings(self.location, self.source.ignored, self.source.unreadable, levels)
         for name, images in splits.items():
             if len(images) == 0 and self.num_images[name] > 0:
                 raise DataError(f"{self.location}: no image of the {name} split is left")
@@ -293,18 +294,6 @@ class ImageDataModule(LightningDataModule):
 
     def _evaluated(self, split: str) -> Batches:
         return self._splits[split].batches(self.eval_batch_size, process=self._process())
-
-    def _warn_of(self, splits: dict[str, ImageDataset]) -> None:
-        if self.trainer and not self.trainer.is_global_zero:
-            return
-        root, lines = self.location, []
-        if self.source.ignored:
-            lines.append(f"{root} holds {describe_ignored(self.source.ignored)}")
-        if self.source.unreadable:
-            lines.append(describe_unreadable(self.source.unreadable, root))
-        lines.append(describe_constant({key: x.constant() for key, x in splits.items()}, root))
-        for line in filter(None, lines):
-            print(f"warning: {line}", file=sys.stderr)
 
     def _process(self) -> tuple[int, int]:
         """The rank of this process and the number of processes."""

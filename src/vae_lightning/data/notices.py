@@ -1,7 +1,10 @@
 """What a user is told about the data, in one line each."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from vae_lightning.data.image_files import describe_ignored
 
 # Files or classes that a line names.
 _MAX_NAMED = 10
@@ -57,3 +60,26 @@ def describe_constant(levels: Mapping[str, int | None], root: Path) -> str:
         f"all pixels of all images of a split have one value: {', '.join(constant)}: there is "
         f"nothing to learn from them; look at the files of {root}"
     )
+
+
+def print_warnings(
+    root: Path,
+    ignored: Mapping[str, int],
+    unreadable: Mapping[str, str],
+    levels: Mapping[str, int | None],
+) -> None:
+    """Print a line for each thing that a user may not expect of the data.
+
+    Args:
+        root: of the files.
+        ignored: how many files are not read, by ending.
+        unreadable: the reasons why files could not be read, by path.
+        levels: as for `describe_constant`.
+    """
+    lines = [
+        f"{root} holds {describe_ignored(ignored)}" if ignored else "",
+        describe_unreadable(unreadable, root) if unreadable else "",
+        describe_constant(levels, root),
+    ]
+    for line in filter(None, lines):
+        print(f"warning: {line}", file=sys.stderr)

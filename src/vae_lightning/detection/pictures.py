@@ -22,16 +22,20 @@ def extremes(result: DetectionResult) -> Tensor:
     """
     inputs, first = result.inputs, result.scores[0]
     ranking = first.ranking
-    count = min(_ROWS * _COLUMNS, max(1, len(ranking) // 2))
-    columns = min(_COLUMNS, count)
+    *_, tall, wide = side_by_side(inputs.images[:1]).shape
+    caption, header = 0.3, 0.42  # inches
+    # The shorter side of a picture has the same length for every format, up to four times as long.
+    cell_height, cell_width = (0.78 * min(4, max(1, ratio)) for ratio in (tall / wide, wide / tall))
+    in_a_row = round(_COLUMNS * 0.78 / cell_width)
+    count = min(_ROWS * in_a_row, max(1, len(ranking) // 2))
+    columns = min(in_a_row, count)
     rows = -(-count // columns)
-    cell, caption, header = 0.78, 0.3, 0.42  # inches
-    height = 2 * (rows * (cell + caption) + header)
+    height = 2 * (rows * (cell_height + caption) + header)
     description = f"{first.title}, {UNITS[first.name]}"
     if inputs.is_anomaly is not None and inputs.is_anomaly.any():
         description += "; framed: known anomalies"
     # A bold character takes less than 0.09 inches.
-    width = max(0.09 * len(f"Least anomalous: {description}"), columns * cell) + 0.2
+    width = max(0.09 * len(f"Least anomalous: {description}"), columns * cell_width) + 0.2
     figure = new_figure(width, height)
     blocks = (("Most anomalous", ranking[:count]), ("Least anomalous", ranking.flip(0)[:count]))
     top = height
@@ -43,10 +47,15 @@ def extremes(result: DetectionResult) -> Tensor:
         top -= header
         for number, index in enumerate(indices.tolist()):
             row, column = divmod(number, columns)
-            left, bottom = 0.1 + column * cell, top - (row + 1) * (cell + caption) + caption
-            side = cell - 0.08
+            left = 0.1 + column * cell_width
+            bottom = top - (row + 1) * (cell_height + caption) + caption
             axes = figure.add_axes(
-                (left / width, bottom / height, side / width, side / height),
+                (
+                    left / width,
+                    bottom / height,
+                    (cell_width - 0.08) / width,
+                    (cell_height - 0.08) / height,
+                ),
                 xticks=[], yticks=[],
             )  # fmt: skip
             picture = side_by_side(inputs.images[index][None])[0].permute(1, 2, 0).numpy()
@@ -58,7 +67,7 @@ def extremes(result: DetectionResult) -> Tensor:
                 f"{first.values[index]:.1f}\n{_shortened(inputs.names[index])}",
                 fontsize=5.5, labelpad=2,
             )  # fmt: skip
-        top -= rows * (cell + caption)
+        top -= rows * (cell_height + caption)
     return to_image(figure)
 
 

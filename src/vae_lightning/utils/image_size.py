@@ -1,6 +1,7 @@
 """Height and width of images, as people write them. Imports neither torch nor lightning."""
 
 from collections.abc import Sequence
+from typing import Any
 
 
 def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
@@ -35,7 +36,7 @@ def as_written(height: int, width: int) -> int | list[int]:
     return height if height == width else [height, width]
 
 
-def image_shape(channels: int, size: int | Sequence[int]) -> list[int]:
+def image_shape(channels: int, size: Any) -> list[int]:
     """(C, H, W) of the images of a configuration.
 
     Sizes that are not valid are returned as they are: the data module refuses them.
