@@ -87,11 +87,11 @@ def fit(
             if folder is not None:
                 raise
             # Without the name of its last checkpoint, which is not kept.
-            raise DivergedError(f"{error.__cause__}: try a smaller optimizer.lr") from error
+            raise DivergedError(f"{error.__cause__}: try a smaller optimizer.lr") from None
         except UserError as error:
             # The caller gave arrays, and knows of no file.
             message = str(error).replace(f"{file}: ", "").replace(str(file), "the array")
-            raise type(error)(message) from error
+            raise type(error)(message) from None
 
 
 @contextmanager
