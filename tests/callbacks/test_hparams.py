@@ -72,7 +72,7 @@ def test_a_run_has_a_row_of_what_identifies_it(call_train: CallCommand, tmp_path
         "trainer.max_epochs": 1,
     }
     assert row.keys() <= {info.name for info in columns.hparam_infos}
-    chosen = "data=digits encoder.hidden=[4] decoder.hidden=[4] seed=3 max_epochs=1"
+    chosen = "encoder.hidden=[4] decoder.hidden=[4] seed=3 data=digits max_epochs=1"
     assert row_name(run) == f"{chosen} (train/runs/{run.name})"
     metrics = [(info.name.group, info.name.tag) for info in columns.metric_infos]
     assert metrics == [("val", "val/elbo"), ("", "test/elbo"), ("", "test/nll")]

@@ -111,12 +111,17 @@ def short_name(settings: Mapping[str, Any]) -> str:
     """
     keys = {setting: setting.lstrip("+").replace("/", ".") for setting in settings}
     keys = {setting: key for setting, key in keys.items() if _is_hyperparameter(key)}
-    keys = dict(sorted(keys.items(), key=lambda item: item[1].startswith("trainer.")))
+    order = ["data", "trainer"]  # after the model and the objective, which tell more
+    keys = dict(sorted(keys.items(), key=lambda item: _place(item[1].partition(".")[0], order)))
     last = [key.rpartition(".")[2] for key in keys.values()]
     return " ".join(
         f"{name if last.count(name) == 1 else key.partition('.')[2]}={settings[setting]}"
         for (setting, key), name in zip(keys.items(), last, strict=True)
     )
+
+
+def _place(group: str, last: list[str]) -> int:
+    return last.index(group) if group in last else -1
 
 
 def _is_hyperparameter(key: str) -> bool:
