@@ -28,6 +28,11 @@ _SYNONYMS = {
     "data": ("dataset", "datamodule"),
     "trainer.gradient_clip_val": ("grad_clip", "clip_grad", "gradient_clip", "max_grad_norm"),
     "ckpt_path": ("resume", "resume_from", "checkpoint", "ckpt", "load"),
+    "init_from": (
+        *("pretrained", "pretrained_path", "pretrained_weights", "init_weights", "weights"),
+        *("initial_checkpoint", "warm_start", "finetune", "finetune_from", "start_from"),
+    ),
+    "freeze": ("frozen", "freeze_parts", "freeze_modules", "freeze_encoder", "freeze_decoder"),
     "seed": ("random_state", "random_seed"),
     "trainer=gpu": ("gpu", "gpus", "cuda"),
     "trainer=mps": ("mps", "metal"),

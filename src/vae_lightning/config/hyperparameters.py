@@ -52,6 +52,9 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
 
     for group in _GROUPS:
         visit(config.get(group), group)
+    flat["freeze"] = config.get("freeze", [])  # checkpoints of 0.1.0 have none
+    if config.get("init_from") is not None:
+        flat["init_from"] = config["init_from"]
     return {key: _plain(value) for key, value in flat.items() if key not in _LEFT_OUT}
 
 

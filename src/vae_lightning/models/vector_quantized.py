@@ -113,11 +113,11 @@ class VectorQuantized(Model):
         check_count("num_samples", num_samples)
         vectors = self._vectors(x)
         flat = _flat(vectors).detach()
-        if self.training:
+        if self.codebook.training:  # not if it is frozen
             self.codebook.restart(flat)
         # The codes and their distances are looked up before the codes move.
         posterior = self._quantise(vectors)
-        if self.training:
+        if self.codebook.training:
             self.codebook.follow(flat, posterior.codes.flatten())
         latents = self._latents(posterior, num_samples)
         likelihood = self._decoded_once(posterior.mean, num_samples)

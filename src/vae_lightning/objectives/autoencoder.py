@@ -87,8 +87,14 @@ class Autoencoder(Objective):
         loss = trace.distortion.mean()
         squared_codes = at_least_float32(latent.z).square().sum(-1)
         loss = loss + self.latent_weight / 2 * squared_codes.mean()
-        if self.decoder_penalty != "gradient" or not latent.z.requires_grad:
+        if self.decoder_penalty != "gradient" or not torch.is_grad_enabled():
             return loss, {}
+        if not latent.z.requires_grad:
+            raise ValueError(
+                "decoder_penalty=gradient needs the gradient of the codes, and those of a frozen "
+                "encoder and posterior have none: choose objective.decoder_penalty=weights, or "
+                "leave one of the two out of freeze"
+            )
         penalty = at_least_float32(squared_jacobian(trace.likelihood.mean, latent.z)).mean()
         return loss + self.decoder_weight * penalty, {"decoder_gradient": penalty.detach()}
 

@@ -29,7 +29,9 @@ from vae_lightning.config.trainer_checks import (
 )
 from vae_lightning.data import ImageDataModule
 from vae_lightning.errors import ConfigError, DivergedError
+from vae_lightning.training.initial_weights import InitialWeights, first_weights, take_weights
 from vae_lightning.training.module import VAEModule
+from vae_lightning.training.resuming import checkpoint_to_resume
 from vae_lightning.training.scheduling import check_steps, interval, make_optimizer, make_scheduler
 from vae_lightning.training.step_overhead import reduce_overhead
 
@@ -45,6 +47,8 @@ class TrainOptions(TypedDict):
     evaluate: bool
     nll_samples: int
     ckpt_path: str | None
+    init_from: str | None
+    freeze: list[str]
     data_fallback: str | None
 
 
@@ -71,6 +75,7 @@ class Run:
         datamodule: the data; nothing is fetched or read yet.
         trainer: Lightning's Trainer.
         resumed: the checkpoint to resume from, or with `train=false` the one to test.
+        initial: what the model has taken from the checkpoint of `init_from`; None if nothing.
     """
 
     config: dict[str, Any]
@@ -78,6 +83,7 @@ class Run:
     datamodule: ImageDataModule
     trainer: Trainer
     resumed: Checkpoint | None
+    initial: InitialWeights | None
 
     def fit(self) -> None:
         """Train, from `resumed` if there is one.
@@ -111,7 +117,8 @@ def build(config: dict[str, Any]) -> Run:
 
     Raises:
         ConfigError: a key, type or value is wrong, or options do not fit together.
-        CheckpointError: `ckpt_path` is not a checkpoint, or is of another model or a later epoch.
+        CheckpointError: `ckpt_path` is not a checkpoint, or is of another model or a later epoch;
+            or the weights of `init_from` do not fit.
     """
     config = _checked(config)
     check_installed(config["logger"])
@@ -123,14 +130,20 @@ def build(config: dict[str, Any]) -> Run:
         check_validation(config)
     check_amount(config)
     seed_everything(config["seed"], workers=True, verbose=False)
+    model = instantiate(config["model"], "model")
+    initial = None
+    if config["init_from"] is not None and config["ckpt_path"] is None:
+        initial = take_weights(model, config["model"], Checkpoint(config["init_from"]))
     module = VAEModule(
-        model=instantiate(config["model"], "model"),
+        model=model,
         objective=instantiate(config["objective"], "objective"),
         optimizer=make_optimizer(config["optimizer"]),
         scheduler=make_scheduler(config["scheduler"], config["trainer"].get("max_epochs")),
         seed=config["seed"],
         config=config,
         interval=interval(config["scheduler"]),
+        frozen=config["freeze"],
+        trained=initial.taken if initial else (),
     )
     optimizer, scheduler = module.optimizer_and_scheduler()
     check_steps(scheduler)
@@ -163,8 +176,10 @@ def build(config: dict[str, Any]) -> Run:
             "evaluate=true scores test images, and trainer.limit_test_batches=0 leaves none: leave "
             "one of them out"
         )
-    resumed = _resumed(config, trainer, datamodule)
-    return Run(config, module, datamodule, trainer, resumed)
+    resumed = checkpoint_to_resume(config, trainer.max_epochs, datamodule)
+    # In the dictionary that the module saves.
+    config["init_from"] = first_weights(config["init_from"], initial, resumed)
+    return Run(config, module, datamodule, trainer, resumed, initial)
 
 
 def _checked(config: dict[str, Any]) -> dict[str, Any]:
@@ -218,27 +233,6 @@ def _check_added_callbacks(config: dict[str, Any]) -> None:
             f"callbacks={added[0]} replaces the default callbacks: "
             f"write callbacks=[default,{','.join(added)}] to add to them"
         )
-
-
-def _resumed(
-    config: dict[str, Any], trainer: Trainer, datamodule: ImageDataModule
-) -> Checkpoint | None:
-    """The checkpoint of `ckpt_path`; of a folder, the last one to resume or the best one to test.
-
-    Raises:
-        ConfigError: nothing is trained and there is no checkpoint to test.
-        CheckpointError: it does not exist, or is of another model or a later epoch.
-    """
-    if config["ckpt_path"] is None:
-        if not config["train"]:
-            raise ConfigError("train=false needs a checkpoint to test: set ckpt_path")
-        return None
-    checkpoint = Checkpoint(config["ckpt_path"], "last" if config["train"] else "best")
-    checkpoint.check_same_model(config["model"])
-    checkpoint.check_same_data(datamodule)
-    if config["train"]:
-        checkpoint.check_epochs_left(trainer.max_epochs)
-    return checkpoint
 
 
 def _last_good(trainer: Trainer) -> str:

@@ -1,6 +1,7 @@
 """The LightningModule: optimiser, training and evaluation steps, what is logged and saved."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from vae_lightning.models import Model, Trace
 from vae_lightning.objectives import Objective
 from vae_lightning.objectives.objective import SCORE, TERMS
 from vae_lightning.training.batch_checks import check_batches
+from vae_lightning.training.freezing import freeze, keep_frozen
+from vae_lightning.training.initial_weights import initialize_from_images
 from vae_lightning.training.resuming import configure_resumed
 from vae_lightning.training.scheduling import (
     Interval,
@@ -25,7 +28,6 @@ from vae_lightning.training.scheduling import (
 )
 from vae_lightning.training.step_overhead import LowOverheadModule
 from vae_lightning.training.terms import TermSums, TrainedBatch, read, term_means
-from vae_lightning.utils.data_dependent import DataDependent
 from vae_lightning.utils.random_state import fixed_noise, random_state, set_random_state
 from vae_lightning.utils.steps import is_log_point
 
@@ -45,6 +47,9 @@ class VAEModule(LowOverheadModule):
         optimizer: makes the optimiser of the parameters.
         scheduler: makes the optimiser's schedule; one that waits for a plateau is given `val/elbo`.
         interval: when the schedule steps: at the end of each `epoch`, or after each `step`.
+        frozen: names of the parts of the model that are not trained; see `training.freezing`.
+        trained: names of the parts that are not initialised from the training images, because they
+            have trained weights.
         seed: of the training noise; each process draws from a stream of its own.
         config: the resolved configuration, saved in checkpoints so that the run can be rebuilt.
 
@@ -64,6 +69,8 @@ class VAEModule(LowOverheadModule):
         seed: int,
         config: dict[str, Any] | None = None,
         interval: Interval = "epoch",
+        frozen: Sequence[str] = (),
+        trained: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.model = model
@@ -73,6 +80,8 @@ class VAEModule(LowOverheadModule):
         self.interval = interval
         self.seed = seed
         self.config = config or {}
+        self.frozen = freeze(model, frozen)
+        self.trained = trained
         self.seconds = 0.0
         self.images_trained = 0
         self.recent_means: dict[str, float] = {}
@@ -91,7 +100,7 @@ class VAEModule(LowOverheadModule):
 
     def optimizer_and_scheduler(self) -> tuple[Optimizer, LRScheduler]:
         """A new optimiser of the model's parameters, and a new schedule of its learning rate."""
-        optimizer = self.make_optimizer(self.model.parameters())
+        optimizer = self.make_optimizer(w for w in self.model.parameters() if w.requires_grad)
         return optimizer, self.make_scheduler(optimizer)
 
     def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
@@ -114,11 +123,11 @@ class VAEModule(LowOverheadModule):
             torch.manual_seed(self.seed + 7919 * self.global_rank + self.global_step)
         datamodule = getattr(self.trainer, "datamodule", None)  # plain loaders have none
         if self.global_step == 0 and datamodule is not None:
-            for part in self.modules():
-                if isinstance(part, DataDependent):
-                    part.initialize_from(datamodule)
+            initialize_from_images(self.model, self.objective, datamodule, self.trained)
         self._resumed_state = None
         check_length(self.trainer)
+        # Not sooner, because Lightning warns of parts that are not in training mode by then.
+        keep_frozen(self.frozen)
         self._started = time.perf_counter()
         self.images_trained = 0
 

@@ -17,6 +17,7 @@ from vae_lightning.data.notices import describe_classes
 from vae_lightning.metrics.bounds import bound_name
 from vae_lightning.metrics.latents import Score, format_score, usage
 from vae_lightning.training.build import Run
+from vae_lightning.training.freezing import describe_frozen
 
 # As many as MNIST has.
 MAX_TEST_IMAGES = 10_000
@@ -74,6 +75,18 @@ def print_resumed(run: Run) -> None:
     print(f"{verb} {relative(run.resumed.path)}, with {', '.join(changes) or f'the same {same}'}")
 
 
+def print_parts(run: Run) -> None:
+    """Print which parts of the model start from a checkpoint, and which are not trained."""
+    if not run.trainer.is_global_zero:
+        return
+    if run.initial:
+        print(f"starts from {relative(run.initial.path)}: {run.initial}")
+    if frozen := run.config["freeze"]:
+        trained = frozen if run.resumed else run.module.trained
+        untrained = [part for part in frozen if part not in trained]
+        print(f"frozen: {describe_frozen(run.module.model, frozen, untrained)}")
+
+
 def latent_usage(run: Run) -> dict[str, Score]:
     """How the test images use the latent dimensions, by tag; see `metrics.latents.usage`.
 
@@ -114,6 +127,8 @@ def write_results(run: Run, metrics: dict[str, Score], checkpoint: Path | None) 
         "binarize": run.datamodule.protocol.binarize,
         "bound": bound_name(run.datamodule, run.module.model),
         "seed": config["seed"],
+        "init_from": config["init_from"],
+        "freeze": config["freeze"],
         "epochs": run.trainer.current_epoch,
         "device": str(run.trainer.strategy.root_device),
         "precision": run.trainer.precision,

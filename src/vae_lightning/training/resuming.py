@@ -7,8 +7,37 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.config.older_versions import updated
+from vae_lightning.data import ImageDataModule
+from vae_lightning.errors import ConfigError
 from vae_lightning.training.scheduling import MakeOptimizer, interval
+
+
+def checkpoint_to_resume(
+    config: dict[str, Any], max_epochs: int | None, datamodule: ImageDataModule
+) -> Checkpoint | None:
+    """The checkpoint of `ckpt_path`; of a folder, the last one to resume or the best one to test.
+
+    Args:
+        config: of the run.
+        max_epochs: of the Trainer; -1 and None are without end.
+        datamodule: the data of the run.
+
+    Raises:
+        ConfigError: nothing is trained and there is no checkpoint to test.
+        CheckpointError: it does not exist, or is of another model or a later epoch.
+    """
+    if config["ckpt_path"] is None:
+        if not config["train"]:
+            raise ConfigError("train=false needs a checkpoint to test: set ckpt_path")
+        return None
+    checkpoint = Checkpoint(config["ckpt_path"], "last" if config["train"] else "best")
+    checkpoint.check_same_model(config["model"])
+    checkpoint.check_same_data(datamodule)
+    if config["train"]:
+        checkpoint.check_epochs_left(max_epochs)
+    return checkpoint
 
 
 def configure_resumed(
@@ -52,6 +81,9 @@ def _unfit(
     make_optimizer: MakeOptimizer,
 ) -> str | None:
     """Why the state of the earlier optimiser cannot be used, or None."""
+    frozen, freezes = ({*one.get("freeze", [])} for one in (earlier, config))
+    if frozen != freezes:
+        return f"freeze was [{','.join(sorted(frozen))}]"
     kept = {key for entries in state.values() for key in entries}
     if not kept:
         return None

@@ -44,6 +44,8 @@ def train(run: Run) -> Outcome:
     trainer.callbacks.insert(0, report.DataSummary(run))  # type: ignore[attr-defined]
     if run.resumed:
         report.print_resumed(run)
+    if config["train"]:
+        report.print_parts(run)
     metrics: dict[str, Score] = {}
     elbo: Any = None
     checkpoint = run.resumed.path if run.resumed else None
