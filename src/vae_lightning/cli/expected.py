@@ -52,7 +52,7 @@ def changed_settings(config: Mapping[str, Any]) -> list[str]:
         config: of the run, which is the current job of Hydra; resolved.
 
     Returns:
-        such as `trainer.max_epochs=1`.
+        such as `trainer.max_epochs=1`; names of classes come last.
     """
     from hydra.core.hydra_config import HydraConfig
 
@@ -71,9 +71,10 @@ def changed_settings(config: Mapping[str, Any]) -> list[str]:
         ],
     )
     now, before = dict(_flat(config)), dict(_flat(to_container(own)))
+    keys = sorted(now.keys() | before.keys(), key=lambda key: ("._" in key, key))
     return [
         f"{key}={now.get(key)}"
-        for key in sorted(now.keys() | before.keys())
+        for key in keys
         if now.get(key) != before.get(key) and not key.startswith(_FREE)
     ]
 

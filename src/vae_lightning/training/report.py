@@ -242,8 +242,9 @@ def _print_facts(
     if not config["evaluate"]:
         lines += settings_of_evaluate(config["expected"])
     if changes:
-        named = ", ".join(changes[:3]) + (", ..." if len(changes) > 3 else "")
-        lines.append(f"not compared, because the experiment has other settings: {named} here")
+        others = f" and {len(changes) - 2} more" if len(changes) > 2 else ""
+        named = ", ".join(changes[:2]) + others
+        lines.append(f"not compared, because the experiment has other settings than {named}")
     facts += [("expected", line) for line in lines]
     facts.append(("run", str(relative(config["paths"]["run_dir"]))))
     if kept:
