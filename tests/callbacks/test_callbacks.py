@@ -14,7 +14,6 @@ import pytest
 import torch
 from lightning import Callback
 from PIL import Image
-from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from torch import Tensor
@@ -30,7 +29,7 @@ from tiny import (
     tiny_trainer,
     tiny_vae,
 )
-from vae_lightning.callbacks import Pictures, ProgressBar, TensorBoardPages, plots
+from vae_lightning.callbacks import Pictures, TensorBoardPages, plots
 from vae_lightning.callbacks import drawings as drawings_module
 from vae_lightning.callbacks.drawings import Manifold, Reconstructions, Samples, Traversals
 from vae_lightning.callbacks.pictures import Drawing, DrawingContext, History
@@ -892,26 +891,3 @@ def test_projector_has_posterior_means_of_test_images_with_their_labels(board: B
     names = [TinySource.class_names[label] for label in labels.tolist()]
     assert metadata.read_text().split() == names
     assert list(board.folder.rglob("sprite.png"))
-
-
-def test_a_long_line_is_not_broken_while_the_bar_is_drawn(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    line = "python -m vae_lightning.train " + "x" * 100  # to be pasted as it stands
-
-    class Speak(Callback):
-        def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-            print(line)
-
-    bar = ProgressBar()
-    bar._console = Console(force_terminal=True, width=40)
-    trainer = tiny_trainer(tmp_path, Speak(), bar, enable_progress_bar=True)
-    trainer.fit(tiny_module(), tiny_data())
-    shown = capsys.readouterr().out
-    assert "elbo" in shown  # the bar was there
-    assert shown.count(line) == 3  # once for each step
-
-
-def test_epochs_without_end_are_counted_without_a_total(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_epochs=-1)
-    assert ProgressBar()._name(trainer) == "epoch 1"

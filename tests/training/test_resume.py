@@ -269,7 +269,7 @@ def test_an_epoch_finished_after_a_resume_tells_the_seconds_that_it_took(
     started = time.perf_counter()
     fit(tmp_path / "second", resumed=tmp_path / "first")
     taken = time.perf_counter() - started
-    told = re.findall(r"^epoch .* (\d+\.\d) s$", capsys.readouterr().out, re.MULTILINE)
+    told = re.findall(r"^epoch .* (\d+\.\d) s\b", capsys.readouterr().out, re.MULTILINE)
     assert len(told) == 3
     assert sum(map(float, told)) <= taken + 0.2
 

@@ -34,6 +34,7 @@ from vae_lightning.metrics import ImageBounds
 from vae_lightning.models import Model
 from vae_lightning.training.build import Run, build
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.progress import stage
 
 _OWN_KEYS = ("rounds", "nll_images", "samples")
 # K of the nll that is timed.
@@ -78,8 +79,9 @@ def measure(benchmark: Benchmark) -> None:
     """
     console = Console(highlight=False)
     config, run = benchmark.config, benchmark.run
-    run.datamodule.prepare_data()
-    run.datamodule.setup("fit")
+    with stage(f"reading {run.datamodule.source.title}"):
+        run.datamodule.prepare_data()
+        run.datamodule.setup("fit")
     batches = run.datamodule.train_dataloader()
     if not isinstance(batches, ResidentBatches):
         raise ConfigError("the benchmark times images that fit into memory: use data=mnist")
@@ -118,9 +120,10 @@ _Seconds = dict[str, list[list[float]]]
 def _rounds(rounds: int, *tasks: Callable[[], dict[str, list[float]]]) -> _Seconds:
     seconds: _Seconds = defaultdict(list)
     for number in range(rounds):
-        for task in tasks:
-            for name, taken in task().items():
-                seconds[name].append(taken)
+        with stage(f"round {number + 1} of {rounds}"):
+            for task in tasks:
+                for name, taken in task().items():
+                    seconds[name].append(taken)
         times = "  ".join(
             f"{name} {statistics.median(taken[-1]):.2f} s" for name, taken in seconds.items()
         )

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from vae_lightning import __version__
 from vae_lightning.cli.lightning_settings import quiet_lightning
+from vae_lightning.cli.log import Log
 from vae_lightning.cli.overrides import (
     CommandLine,
     compose_job,
@@ -28,9 +29,12 @@ from vae_lightning.cli.user_errors import DISK_ERRORS, disk_error, show
 from vae_lightning.config import CONF_DIR, instantiate, to_container
 from vae_lightning.config.resolvers import register_resolvers
 from vae_lightning.errors import ConfigError, DataError, UserError
+from vae_lightning.utils.progress import below, stage
 
 Config = dict[str, Any]
 Prepared = TypeVar("Prepared")
+
+_LOADING = "loading torch and Lightning"
 
 
 def run(
@@ -70,6 +74,7 @@ def run(
                 _check_composes(config_name, line)
                 command.hand_to_hydra()
             else:
+                command.first_line = f"vae_lightning {__version__} {config_name}"
                 command.run_jobs(line)
         except UserError as error:
             show(error)
@@ -153,6 +158,8 @@ class Command:
         self.fetch = fetch
         self.one_job = one_job
         self.failed = False
+        # Printed before what takes seconds to load.
+        self.first_line = ""
         self._waiting: list[str] = []
 
     def show_not_started(self) -> None:
@@ -173,15 +180,17 @@ class Command:
             UserError: a job is refused, or its data is not available, and nothing was written; or
                 a single job has failed. A sweep shows the error of a job and goes on.
         """
-        while True:
-            job, folder = self._checked(line)
-            if folder.make():
-                break  # otherwise another process took the name in the meantime: use the next one
-        sys.argv[1:] = line.arguments
-        if job is None:
-            self.hand_to_hydra(folder.override)
-        else:
-            self._run_alone(job)
+        with Log(self.config_name) as log:
+            while True:
+                job, folder = self._checked(line)
+                if folder.make():
+                    break  # otherwise another process took the name in the meantime: use the next
+            sys.argv[1:] = line.arguments
+            if job is None:
+                self.hand_to_hydra(folder.override)
+            else:
+                log.open_in(folder.path, line.overrides)
+                self._run_alone(job)
         return folder.path.absolute()
 
     def hand_to_hydra(self, *overrides: str) -> None:
@@ -210,7 +219,11 @@ class Command:
             with warnings.catch_warnings():
                 if is_sweep(config.hydra):
                     warnings.simplefilter("ignore")  # the job itself shows them
-                prepared = self.prepare(plain)
+                if self.first_line:
+                    print(self.first_line, file=below(sys.stdout), flush=True)
+                    self.first_line = ""
+                with stage(_LOADING if not found else f"checking job {len(found) + 1}"):
+                    prepared = self.prepare(plain)
             if is_sweep(config.hydra) and "trainer" in plain:
                 _check_one_process(plain)
             folder.check()
@@ -275,7 +288,10 @@ class Command:
         job = HydraConfig.get().job
         print(f"\njob {job.num}: {job.override_dirname}", flush=True)
         del self._waiting[:1]
-        return self._guarded(config, lambda: self.task(self._prepared_from_start(config)))
+        with Log(self.config_name) as log:
+            settings = HydraConfig.get()
+            log.open_in(Path(settings.runtime.output_dir), settings.overrides.task)
+            return self._guarded(config, lambda: self.task(self._prepared_from_start(config)))
 
     def _prepared_from_start(self, config: Any) -> Any:
         # Paths are as the user wrote them, also if the job has a working directory of its own.

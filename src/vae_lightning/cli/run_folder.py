@@ -144,5 +144,7 @@ def _unused(path: Path) -> Path:
 
 
 def _is_free(folder: Path) -> bool:
-    # Hydra leaves this folder behind when a run is stopped.
-    return folder.is_dir() and all(item.name == ".hydra" for item in folder.iterdir())
+    # What a run leaves behind when it is stopped.
+    return folder.is_dir() and all(
+        item.name == ".hydra" or item.suffix == ".log" for item in folder.iterdir()
+    )

@@ -22,6 +22,7 @@ from vae_lightning.detection.sweep import (
 )
 from vae_lightning.errors import ConfigError
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.progress import stage
 
 _KEYS = (
     "task_name",
@@ -105,8 +106,11 @@ def detect(detection: Detection) -> None:
     folder = Path(detection.config["paths"]["run_dir"])
     if not detection.is_multirun:
         (run,) = detection.runs
-        result = score_images(run.workspace, run.source)
-        print_report(result, write_results(folder, result))
+        with stage("scoring"):
+            result = score_images(run.workspace, run.source)
+        with stage("drawing"):
+            files = write_results(folder, result)
+        print_report(result, files)
         return
     if detection.unfinished:
         names = ", ".join(job.name for job in detection.unfinished)
@@ -114,9 +118,10 @@ def detect(detection: Detection) -> None:
     results = []
     total = len(detection.runs)
     for number, run in enumerate(detection.runs, start=1):
-        result = score_images(run.workspace, run.source)
         job = Path(run.workspace.config["ckpt_path"]).name
-        write_results(folder / job, result)
+        with stage(f"job {number} of {total}"):
+            result = score_images(run.workspace, run.source)
+            write_results(folder / job, result)
         results.append(result)
         areas = [
             f"{score.title} {score.metrics.auroc:.3f}" for score in result.scores if score.metrics

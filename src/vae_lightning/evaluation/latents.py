@@ -8,6 +8,7 @@ from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.decomposition import rate_decomposition
 from vae_lightning.metrics.latents import Score, latent_means, usage
 from vae_lightning.metrics.probes import probe_accuracy
+from vae_lightning.utils.progress import stage
 
 
 @torch.no_grad()
@@ -22,14 +23,13 @@ def latent_scores(workspace: Workspace, images: Tensor, labels: Tensor) -> dict[
     model = workspace.model
     scores = usage(model, images, labels)
     if has_bound(model):
-        scores |= rate_decomposition(model, images, labels, workspace.seed)
+        with stage("parts of the rate"):
+            scores |= rate_decomposition(model, images, labels, workspace.seed)
     if not workspace.data.class_names:
         return scores
     train_images, train_labels = workspace.images("train")
-    train_means = latent_means(model, train_images, train_labels.to(images.device))
-    return scores | probe_accuracy(
-        train_means.cpu(),
-        train_labels.cpu(),
-        latent_means(model, images, labels).cpu(),
-        labels.cpu(),
-    )
+    with stage("means of the training images"):
+        train_means = latent_means(model, train_images, train_labels.to(images.device))
+    means = latent_means(model, images, labels).cpu()
+    with stage("k-nearest neighbours and linear probe"):
+        return scores | probe_accuracy(train_means.cpu(), train_labels.cpu(), means, labels.cpu())

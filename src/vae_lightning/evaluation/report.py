@@ -14,12 +14,14 @@ from rich.console import Console
 from torch import Tensor
 
 from vae_lightning.callbacks.loggers import log_picture
+from vae_lightning.cli.expected import comparisons
 from vae_lightning.cli.paths import relative
-from vae_lightning.cli.tables import value_table
+from vae_lightning.cli.tables import show_facts, value_table
+from vae_lightning.cli.trained import describe_training
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.data.protocol import SEED
 from vae_lightning.drawing.grids import png
-from vae_lightning.metrics.bounds import bound_name
+from vae_lightning.metrics.bounds import SOFT_BOUND, bound_name
 from vae_lightning.metrics.latents import Score, format_score
 from vae_lightning.objectives.objective import TERMS
 
@@ -122,9 +124,24 @@ _ROWS = (
     ("recall", "of the images are covered", 4),
 )
 
+# The features of the Fréchet distance have 64 dimensions, and their covariance needs many more
+# images than that.
+_FEW_IMAGES = 1000
+# A precision as good as 1, a recall as good as 0.
+_NONE_AT_ALL = 0.001
 
-def show(scores: dict[str, Score], protocol: dict[str, Any], folder: Path) -> None:
-    """Print the scores as a table, and where the results are."""
+
+def show(
+    scores: dict[str, Score], protocol: dict[str, Any], config: dict[str, Any], folder: Path
+) -> None:
+    """Print the scores as a table, what they are of, and where the results are.
+
+    Args:
+        scores: by name.
+        protocol: see `protocol`.
+        config: of the training run, resolved.
+        folder: of the results.
+    """
     console = Console(highlight=False)
     numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
     rows = []
@@ -136,12 +153,36 @@ def show(scores: dict[str, Score], protocol: dict[str, Any], folder: Path) -> No
                 if (error := numbers.get("nll_standard_error")) is not None:
                     unit += f", ± {error:.2f} over {protocol['images']:,} images"
             rows.append((label, format_score(value, digits), unit.format(**numbers)))
-    console.print()
+    print()
     console.print(value_table(rows, title=protocol["split"]))
+    print()
+    facts = [("trained", describe_training(config)), ("elbo", protocol["bound"])]
+    if protocol["bound"] == SOFT_BOUND:
+        facts.append(("", "for an NLL that is, train with data.binarize=dynamic"))
+    compared = {f"{protocol['split']}/{name}": value for name, value in numbers.items()}
+    counted = None if protocol["images"] == protocol["images_in_split"] else protocol["images"]
+    lines = comparisons(config.get("expected"), compared, protocol["num_samples"], counted)
+    facts += [("expected", line) for line in lines]
+    facts += [("note", line) for line in _notes(numbers, protocol["images"])]
     spent = ", ".join(f"{part} {value:.0f} s" for part, value in protocol["seconds"].items())
-    console.print(
-        f"\n{protocol['data']}, binarize={protocol['binarize']}, {protocol['bound']}",
-        soft_wrap=True,
-    )
-    console.print(f"seconds     {spent}", soft_wrap=True)
-    console.print(f"results     {relative(folder)}", soft_wrap=True)
+    facts += [("seconds", spent), ("results", str(relative(folder)))]
+    show_facts(facts)
+
+
+def _notes(scores: dict[str, float], num_images: int) -> list[str]:
+    """What some values mean."""
+    notes = []
+    if "frechet_distance" in scores and num_images < _FEW_IMAGES:
+        notes.append(
+            f"the Fréchet distance of {num_images:,} images is too high: it falls with their "
+            "number, so compare it only with distances of as many"
+        )
+    if (
+        scores.get("precision", 0.0) >= 1 - _NONE_AT_ALL
+        and scores.get("recall", 1.0) <= _NONE_AT_ALL
+    ):
+        notes.append(
+            "precision 1 with recall 0: the samples are nearly all alike, so that each looks real "
+            "and the images are not covered; the model has learned too little, or has collapsed"
+        )
+    return notes

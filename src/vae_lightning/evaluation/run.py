@@ -29,7 +29,7 @@ from vae_lightning.evaluation.samples import sample_scores
 from vae_lightning.metrics.bounds import has_bound
 from vae_lightning.metrics.latents import Score
 from vae_lightning.utils.checks import at_least
-from vae_lightning.utils.progress import progress
+from vae_lightning.utils.progress import progress, stage
 
 # As many as precision and recall need.
 _MIN_IMAGES = 4
@@ -195,12 +195,13 @@ def evaluate(evaluation: Evaluation, loggers: Sequence[Logger] | None = None) ->
     """
     workspace, options, trainer = evaluation.workspace, evaluation.options, evaluation.trainer
     model, data, device = workspace.model, workspace.data, workspace.device
-    images, labels = workspace.images(options["split"])
+    with stage(f"reading {workspace.datamodule.source.title}"):
+        images, labels = workspace.images(options["split"])
     images, labels = images[: options["num_images"]], labels[: options["num_images"]]
     Console(highlight=False).print(
         f"[bold]{data.source.title}[/], {_count(len(images), data.num_images[options['split']])} "
         f"of the {options['split']} split · "
-        f"{relative(workspace.checkpoint.path)}",
+        f"{relative(workspace.checkpoint.path)}, epoch {workspace.checkpoint.epoch + 1}",
         soft_wrap=True,
     )
     if not data.class_names and {"latents", "samples"} & set(options["parts"]):
@@ -240,11 +241,13 @@ def evaluate(evaluation: Evaluation, loggers: Sequence[Logger] | None = None) ->
     x, labels = workspace.to_model(images), labels.to(device)
     if "latents" in options["parts"]:
         started = time.perf_counter()
-        scores |= latent_scores(workspace, x, labels)
+        with stage("use of the latents"):
+            scores |= latent_scores(workspace, x, labels)
         seconds["latents"] = time.perf_counter() - started
     if "samples" in options["parts"]:
         started = time.perf_counter()
-        found, pictures, space = sample_scores(workspace, options["split"], x, labels, bounds)
+        with stage("samples and reconstructions"):
+            found, pictures, space = sample_scores(workspace, options["split"], x, labels, bounds)
         scores |= found
         seconds["samples"] = time.perf_counter() - started
 
@@ -254,8 +257,9 @@ def evaluate(evaluation: Evaluation, loggers: Sequence[Logger] | None = None) ->
     if loggers is None:
         whole = protocol["images"] == protocol["images_in_split"]
         loggers = [logger_of(workspace.checkpoint if whole else None, workspace.folder)]
-    report.write(workspace.folder, tagged, protocol, pictures, loggers)
-    report.show(scores, protocol, workspace.folder)
+    with stage("writing"):
+        report.write(workspace.folder, tagged, protocol, pictures, loggers)
+    report.show(scores, protocol, workspace.checkpoint.config, workspace.folder)
     nll = scores.get("nll")
     return nll if isinstance(nll, float) else None
 

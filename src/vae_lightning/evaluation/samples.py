@@ -9,6 +9,7 @@ from vae_lightning.metrics.features import feature_classifier
 from vae_lightning.metrics.latents import Score
 from vae_lightning.metrics.samples import reconstruction_quality, sample_quality
 from vae_lightning.utils.blocks import images_at_once
+from vae_lightning.utils.progress import stage
 from vae_lightning.utils.random_state import fixed_noise
 
 
@@ -73,10 +74,9 @@ def _in_feature_space(
         folder=grey.cache / "features",
     ).to(samples.device)
     real = grey.evaluated(split)[0][: len(samples)]
-    scores: dict[str, Score] = {
-        **sample_quality(workspace.to_model(real), samples, classifier),
-        "feature_space_accuracy": classifier.test_accuracy,
-    }
+    with stage("Fréchet distance, precision and recall"):
+        quality = sample_quality(workspace.to_model(real), samples, classifier)
+    scores: dict[str, Score] = {**quality, "feature_space_accuracy": classifier.test_accuracy}
     return scores, classifier.space
 
 

@@ -16,6 +16,7 @@ from vae_lightning.errors import ConfigError
 from vae_lightning.exporting.onnx import check_onnx, write_onnx
 from vae_lightning.exporting.parts import Decoder, Encoder
 from vae_lightning.models import Model
+from vae_lightning.utils.progress import stage
 from vae_lightning.utils.random_state import fixed_noise
 
 _KEYS = ("task_name", "ckpt_path", "output_dir", "seed", "paths")
@@ -61,8 +62,9 @@ def export(workspace: Workspace) -> None:
     with torch.no_grad(), fixed_noise(workspace.seed, torch.device("cpu")):
         for part in (Encoder(model), Decoder(model)):
             file = folder / f"{part.name}.onnx"
-            write_onnx(part, file)
-            difference = check_onnx(part, file)
+            with stage(f"writing {file.name}"):
+                write_onnx(part, file)
+                difference = check_onnx(part, file)
             facts[part.name] = {
                 "file": file.name,
                 "inputs": list(part.inputs),

@@ -10,6 +10,7 @@ from vae_lightning.cli.workspace import Workspace
 from vae_lightning.config import check_keys, instantiate
 from vae_lightning.errors import ConfigError
 from vae_lightning.generation.mode import Mode, ModeResult
+from vae_lightning.utils.progress import stage
 from vae_lightning.utils.random_state import fixed_noise
 
 _KEYS = ("task_name", "ckpt_path", "output_dir", "seed", "device", "data", "mode", "paths")
@@ -51,7 +52,7 @@ def generate(generation: Generation) -> None:
     """Run the mode, write its files and `generate.json`, and print the results."""
     workspace = generation.workspace
     workspace.folder.mkdir(parents=True, exist_ok=True)
-    with fixed_noise(workspace.seed, workspace.device):
+    with stage("generating"), fixed_noise(workspace.seed, workspace.device):
         result = generation.mode.make(workspace)
     facts = {
         "checkpoint": str(workspace.checkpoint.path),

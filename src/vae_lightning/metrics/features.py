@@ -17,6 +17,7 @@ from vae_lightning.data.batches import Batch, ResidentBatches
 from vae_lightning.errors import DataError
 from vae_lightning.utils.blocks import rows_at_once
 from vae_lightning.utils.checks import at_least
+from vae_lightning.utils.progress import progress
 
 # The training of every classifier. Small data sets need as many steps as large ones, not epochs.
 STEPS = 2500
@@ -172,11 +173,13 @@ def seeded_training(seed: int) -> Iterator[None]:
 def _train(classifier: FeatureClassifier, images: Tensor, labels: Tensor) -> None:
     optimizer = torch.optim.Adam(classifier.parameters(), lr=LEARNING_RATE)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=STEPS)
-    for batch, targets in islice(_endless(images, labels), STEPS):
-        optimizer.zero_grad()
-        F.cross_entropy(classifier.logits(batch), targets).backward()
-        optimizer.step()
-        decay.step()
+    with progress("training steps", STEPS) as advance:
+        for batch, targets in islice(_endless(images, labels), STEPS):
+            optimizer.zero_grad()
+            F.cross_entropy(classifier.logits(batch), targets).backward()
+            optimizer.step()
+            decay.step()
+            advance(1)
 
 
 def _endless(images: Tensor, labels: Tensor) -> Iterator[Batch]:

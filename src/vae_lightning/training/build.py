@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from vae_lightning.callbacks import SaveOnInterrupt
 from vae_lightning.callbacks.loggers import check_installed
 from vae_lightning.checkpoint import Checkpoint
+from vae_lightning.cli.expected import check_expected
 from vae_lightning.config import CONF_DIR, check_keys, check_type, instantiate, nearest
 from vae_lightning.config.compatibility import (
     check_accelerator,
@@ -50,6 +51,7 @@ class TrainOptions(TypedDict):
     init_from: str | None
     freeze: list[str]
     data_fallback: str | None
+    expected: dict[str, dict[str, float | None]] | None
 
 
 _GROUPS = (
@@ -190,6 +192,7 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     """
     options = get_type_hints(TrainOptions)
     check_keys(config, (*options, *_GROUPS))
+    check_expected(config["expected"])
     for key, hint in options.items():
         check_type(config[key], hint, key)
     for group in _GROUPS:

@@ -1,26 +1,35 @@
 """What a run prints before and after training, and its `metrics.json`."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
 from vae_lightning.callbacks.hparams import write_hparams
+from vae_lightning.checkpoint import Checkpoint
+from vae_lightning.cli.expected import comparisons, settings_of_evaluate
 from vae_lightning.cli.paths import relative
 from vae_lightning.cli.swept import chosen_settings_of_job, swept_settings_of_job
-from vae_lightning.cli.tables import value_table
+from vae_lightning.cli.tables import show_facts, value_table
+from vae_lightning.cli.trained import describe_training
 from vae_lightning.config.hyperparameters import hyperparameters
 from vae_lightning.data.notices import describe_classes
-from vae_lightning.metrics.bounds import bound_name
+from vae_lightning.metrics.bounds import SOFT_BOUND, bound_name
 from vae_lightning.metrics.latents import Score, format_score, usage
+from vae_lightning.objectives.importance_weighted import ImportanceWeighted
 from vae_lightning.training.build import Run
 from vae_lightning.training.freezing import describe_frozen
 
 # As many as MNIST has.
 MAX_TEST_IMAGES = 10_000
+# On MNIST, the first 300 steps take the elbo from -550 to -145, and the next 4,000 to -106.
+MIN_STEPS = 300
 
 
 class DataSummary(Callback):
@@ -28,15 +37,26 @@ class DataSummary(Callback):
 
     Args:
         run: the run to summarise.
+        when_read: is called first.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, when_read: Callable[[], None]) -> None:
         self.run: Run | None = run
+        self.when_read = when_read
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        self.when_read()
         if self.run is not None:
             print_data_summary(self.run)
         self.run = None  # once only: the test calls setup again
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        steps = trainer.estimated_stepping_batches
+        if steps < MIN_STEPS and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            print(
+                f"warning: {steps:,} steps of the optimiser in all are few, and the model will not "
+                "have learned much: raise trainer.max_epochs, or lower data.batch_size"
+            )
 
 
 def print_data_summary(run: Run) -> None:
@@ -87,6 +107,24 @@ def print_parts(run: Run) -> None:
         print(f"frozen: {describe_frozen(run.module.model, frozen, untrained)}")
 
 
+def print_stopped(run: Run) -> None:
+    """Print why a training has stopped before its last epoch, if `EarlyStopping` says so."""
+    trainer = run.trainer
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if not (isinstance(callback, EarlyStopping) and trainer.is_global_zero):
+            continue
+        if callback.stopping_reason is EarlyStoppingReason.PATIENCE_EXHAUSTED:
+            count = callback.wait_count
+            validations = "the last validation" if count == 1 else f"the last {count} validations"
+            better = "higher" if callback.mode == "max" else "lower"
+            why = f"{callback.monitor} was no {better} in {validations}"
+        elif callback.stopping_reason_message is not None:
+            why = callback.stopping_reason_message.removesuffix(" Signaling Trainer to stop.")
+        else:
+            continue
+        print(f"stopped early: {why} than the best so far, {callback.best_score:.2f}")
+
+
 def latent_usage(run: Run) -> dict[str, Score]:
     """How the test images use the latent dimensions, by tag; see `metrics.latents.usage`.
 
@@ -110,10 +148,18 @@ def metrics_of(trainer: Trainer) -> dict[str, Score]:
     }
 
 
-def write_results(run: Run, metrics: dict[str, Score], checkpoint: Path | None) -> None:
+def write_results(
+    run: Run, metrics: dict[str, Score], kept: Checkpoint | None, changes: Sequence[str]
+) -> None:
     """Write `metrics.json` and the hyperparameters, and print the table of results.
 
     With `trainer.fast_dev_run` there are no results, so nothing is written.
+
+    Args:
+        run: that has ended.
+        metrics: by tag.
+        kept: the checkpoint that was tested.
+        changes: the settings because of which results are not compared with the expected ones.
     """
     if not run.trainer.is_global_zero:
         return
@@ -130,10 +176,11 @@ def write_results(run: Run, metrics: dict[str, Score], checkpoint: Path | None) 
         "init_from": config["init_from"],
         "freeze": config["freeze"],
         "epochs": run.trainer.current_epoch,
+        "best_epoch": kept.epoch + 1 if kept else None,
         "device": str(run.trainer.strategy.root_device),
         "precision": run.trainer.precision,
         "tags": config["tags"],
-        "checkpoint": str(checkpoint) if checkpoint else None,
+        "checkpoint": str(kept.path) if kept else None,
         **batch_limits(run.trainer),
     }
     content = json.dumps({**dict(sorted(metrics.items())), **facts}, indent=2)
@@ -142,7 +189,8 @@ def write_results(run: Run, metrics: dict[str, Score], checkpoint: Path | None) 
         if isinstance(logger, TensorBoardLogger):
             write_hparams(logger, config, chosen_settings_of_job(), swept_settings_of_job())
             logger.finalize("success")
-    _print_table(run, metrics, checkpoint)
+    _print_table(run, metrics)
+    _print_facts(run, metrics, kept, changes)
 
 
 def batch_limits(trainer: Trainer) -> dict[str, int | float]:
@@ -161,14 +209,18 @@ def batch_limits(trainer: Trainer) -> dict[str, int | float]:
     return {name: value for name, value in found.items() if name not in whole}
 
 
-def _print_table(run: Run, metrics: dict[str, Score], checkpoint: Path | None) -> None:
-    config = run.config
-    console = Console(highlight=False)
-    stage = "test" if config["test"] else "val"
+def _print_table(run: Run, metrics: dict[str, Score]) -> None:
+    stage = "test" if run.config["test"] else "val"
     rows: list[tuple[str, str, str]] = []
     for name in ("elbo", "rate", "distortion"):
         if (value := metrics.get(f"{stage}/{name}")) is not None:
             rows.append((f"{stage} {name}", f"{value:.2f}", "nats per image"))
+        objective = run.module.objective
+        if name == "elbo" and rows and isinstance(objective, ImportanceWeighted):
+            # What is maximised in training; the elbo is lower.
+            bound = -float(metrics[f"{stage}/loss"])  # type: ignore[arg-type]
+            label = f"{stage} bound, K = {objective.num_samples}"
+            rows.append((label, f"{bound:.2f}", "nats per image, importance-weighted"))
     if (active := metrics.get(f"{stage}/active_units")) is not None:
         per_layer = metrics.get(f"{stage}/active_units_per_layer", active)
         rows.append(("active units", format_score(per_layer, 0), "latent dimensions"))
@@ -179,18 +231,49 @@ def _print_table(run: Run, metrics: dict[str, Score], checkpoint: Path | None) -
     if "seconds" in metrics:
         rows.append(("training", f"{metrics['seconds']:.1f}", "seconds"))
         rows.append(("speed", f"{metrics['images_per_second']:,.0f}", "images per second"))
-    console.print()
-    console.print(value_table(rows))
-    console.print(
-        f"\n{run.datamodule.source.title}, {bound_name(run.datamodule, run.module.model)}",
-        soft_wrap=True,
-    )
-    if limited := batch_limits(run.trainer):
+    print()
+    Console(highlight=False).print(value_table(rows))
+    print()
+
+
+def _print_facts(
+    run: Run, metrics: dict[str, Score], kept: Checkpoint | None, changes: Sequence[str]
+) -> None:
+    config, trainer = run.config, run.trainer
+    bound = bound_name(run.datamodule, run.module.model)
+    facts = []
+    if config["train"]:
+        epochs = "1 epoch" if trainer.current_epoch == 1 else f"{trainer.current_epoch} epochs"
+        facts.append(("trained", f"{describe_training(config)}, {epochs}"))
+        if kept:
+            facts.append(("best", _best(run, kept)))
+    facts.append(("elbo", bound))
+    if bound == SOFT_BOUND:
+        facts.append(("", "for an NLL that is: data.binarize=dynamic evaluate=true"))
+    if limited := batch_limits(trainer):
         settings = ", ".join(f"trainer.{name}={value}" for name, value in limited.items())
-        console.print(f"of a part of the images alone: {settings}", soft_wrap=True)
-    console.print(f"run         {relative(config['paths']['run_dir'])}", soft_wrap=True)
-    if checkpoint:
-        console.print(f"checkpoint  {relative(checkpoint)}", soft_wrap=True)
-    if any(isinstance(logger, TensorBoardLogger) for logger in run.trainer.loggers):
-        output_dir = config["paths"]["output_dir"]
-        console.print(f"look        tensorboard --logdir {output_dir}", soft_wrap=True)
+        facts.append(("", f"of a part of the images alone: {settings}"))
+    lines = comparisons(config["expected"], metrics)
+    if not config["evaluate"]:
+        lines += settings_of_evaluate(config["expected"])
+    if changes:
+        others = f" and {len(changes) - 2} more" if len(changes) > 2 else ""
+        named = ", ".join(changes[:2]) + others
+        lines.append(f"not compared, because the experiment has other settings than {named}")
+    facts += [("expected", line) for line in lines]
+    facts.append(("run", str(relative(config["paths"]["run_dir"]))))
+    if kept:
+        facts.append(("checkpoint", str(relative(kept.path))))
+    if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
+        facts.append(("look", f"tensorboard --logdir {config['paths']['output_dir']}"))
+    show_facts(facts)
+
+
+def _best(run: Run, kept: Checkpoint) -> str:
+    """The epoch of the checkpoint, and why it was kept."""
+    trainer = run.trainer
+    saver: Any = trainer.checkpoint_callback
+    epoch = f"epoch {kept.epoch + 1}"
+    if saver.monitor is None:
+        return f"{epoch}: the last one, as no metric is monitored"
+    return f"{epoch}, by {saver.monitor} {float(saver.best_model_score):.2f}"
