@@ -21,6 +21,7 @@ NOTE = "<!-- Written by docs/reference.py from conf/ and the docstrings. Do not 
 
 # The folders of the package that people import from, and what is in them.
 ROOMS = {
+    "api": "The commands as functions, `fit` for arrays, and the scikit-learn transformer.",
     "models": "From a batch of images to a `Trace`.",
     "networks": "Encoders and decoders.",
     "distributions": "Posteriors, priors, likelihoods, and what they are built from.",
