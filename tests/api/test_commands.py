@@ -196,9 +196,10 @@ def test_a_run_leaves_the_process_as_it_was(
 
 
 def test_a_command_has_gradients_wherever_it_is_called() -> None:
-    with torch.inference_mode(), kept_state([]):
-        assert torch.is_grad_enabled()
-        assert not torch.is_inference_mode_enabled()
+    for without in (torch.no_grad, torch.inference_mode):
+        with without(), kept_state([]):
+            assert torch.is_grad_enabled()
+            assert not torch.is_inference_mode_enabled()
 
 
 def test_python_values_are_settings(tmp_path: Path) -> None:

@@ -56,8 +56,7 @@ def kept_state(arguments: list[str]) -> Iterator[None]:
         kept.callback(lambda: setattr(GlobalHydra.instance(), "hydra", outer))
         GlobalHydra.instance().clear()
         kept.enter_context(warnings.catch_warnings())
-        kept.enter_context(torch.inference_mode(False))
-        kept.enter_context(torch.enable_grad())
+        kept.enter_context(torch.inference_mode(False))  # which turns gradients on
         yield
 
 
