@@ -19,6 +19,8 @@ from hydra.core.global_hydra import GlobalHydra
 import vae_lightning as vl
 from conftest import CallCommand
 from vae_lightning.api.overrides import override
+from vae_lightning.api.process import kept_state
+from vae_lightning.cli.lightning_settings import LOGGERS
 from vae_lightning.config import compose
 from vae_lightning.errors import CheckpointError, ConfigError
 
@@ -142,22 +144,26 @@ def process_state() -> dict[str, Any]:
         "frozen": gc.get_freeze_count() > 0,
         "filters": list(warnings.filters),
         "format": warnings.formatwarning,
-        "levels": [logging.getLogger(f"{name}.utilities.rank_zero").level for name in (
-            "lightning.pytorch", "lightning.fabric"
-        )],
+        "levels": [logging.getLogger(name).level for name in LOGGERS],
         "environment": dict(os.environ),
         "argv": (sys.argv, list(sys.argv)),
         "hydra": hydra.hydra,
         "folder": Path.cwd(),
         "interrupt": signal.getsignal(signal.SIGINT),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("ends_by", ["returning", "refusal", "divergence", "interrupt"])
 def test_a_run_leaves_the_process_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_by: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    run: vl.Run,  # has imported what changes the process when it is imported
+    ends_by: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in LOGGERS:
+        caplog.set_level(logging.INFO, logger=name)
     options = [*SMALL, *QUIET, "trainer.deterministic=true", "hydra.job.chdir=true"]
     error: type[BaseException] | None = None
     if ends_by == "refusal":
@@ -187,6 +193,13 @@ def test_a_run_leaves_the_process_as_it_was(
     finally:
         gc.unfreeze()
     assert {key for key in before if before[key] != after[key]} == set()
+
+
+def test_a_command_has_gradients_wherever_it_is_called() -> None:
+    for without in (torch.no_grad, torch.inference_mode):
+        with without(), kept_state([]):
+            assert torch.is_grad_enabled()
+            assert not torch.is_inference_mode_enabled()
 
 
 def test_python_values_are_settings(tmp_path: Path) -> None:

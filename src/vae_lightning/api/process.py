@@ -22,18 +22,19 @@ def kept_state(arguments: list[str]) -> Iterator[None]:
     Args:
         arguments: of the command, for `sys.argv`.
     """
-    # Before the filters of warnings are saved: these packages add some, which have to stay.
-    import lightning  # noqa: F401
-    import torch
-    from hydra.core.global_hydra import GlobalHydra
-
-    from vae_lightning.cli.device import choose_device
-    from vae_lightning.utils.random_state import random_state, set_random_state
-
     with ExitStack() as kept:
-        kept.callback(set_random_state, random_state(choose_device("auto")))
+        # Importing Lightning draws random numbers.
         kept.callback(random.setstate, random.getstate())
         kept.callback(_set_numpy_state, _numpy_state())
+        # Before the filters of warnings are saved: these packages add some, which have to stay.
+        import lightning  # noqa: F401
+        import torch
+        from hydra.core.global_hydra import GlobalHydra
+
+        from vae_lightning.cli.device import choose_device
+        from vae_lightning.utils.random_state import random_state, set_random_state
+
+        kept.callback(set_random_state, random_state(choose_device("auto")))
         kept.callback(torch.set_num_threads, torch.get_num_threads())
         kept.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
         kept.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
@@ -55,8 +56,7 @@ def kept_state(arguments: list[str]) -> Iterator[None]:
         kept.callback(lambda: setattr(GlobalHydra.instance(), "hydra", outer))
         GlobalHydra.instance().clear()
         kept.enter_context(warnings.catch_warnings())
-        kept.enter_context(torch.inference_mode(False))
-        kept.enter_context(torch.enable_grad())
+        kept.enter_context(torch.inference_mode(False))  # which turns gradients on
         yield
 
 
