@@ -1,5 +1,6 @@
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from vae_lightning.objectives import ELBO
 
 COMMANDS = sorted(path.stem for path in CONF_DIR.glob("*.yaml"))
 OPTIONS = sorted(path.relative_to(CONF_DIR).with_suffix("") for path in CONF_DIR.rglob("*/*.yaml"))
-# Devices that the machine of a test need not have.
+# Devices and packages that the machine of a test need not have.
 ELSEWHERE = {"trainer/gpu", "trainer/mps"}
+ELSEWHERE |= {f"logger/{name}" for name in ("wandb", "mlflow") if find_spec(name) is None}
 
 
 def compose_plain(command: str, *overrides: str) -> dict[str, Any]:
@@ -66,7 +68,7 @@ PARTNERS = {
     "objective/autoencoder": ["model/posterior=deterministic"],
 }
 # Callbacks that are added to the default ones.
-ADDED = ("early_stopping", "averaged_weights")
+ADDED = ("early_stopping", "averaged_weights", "debug")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
