@@ -182,7 +182,7 @@ class _Pace:
         return self.seconds * batches / self.batches
 
 
-def _batches_left(trainer: Any, batch_idx: int) -> float:
+def _batches_left(trainer: Any, batch_idx: float) -> float:
     """Batches of the run after this one of the current epoch; infinity if there is no limit."""
     left = math.inf
     if trainer.max_epochs not in (None, -1):
