@@ -96,9 +96,11 @@ def print_resumed(run: Run) -> None:
 
 def print_stopped(run: Run) -> None:
     """Print why a training has stopped before its last epoch, if `EarlyStopping` says so."""
-    trainer = run.trainer
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if not (isinstance(callback, EarlyStopping) and trainer.is_global_zero):
+    trainer: Any = run.trainer
+    if not (trainer.should_stop and trainer.is_global_zero):
+        return
+    for callback in trainer.callbacks:
+        if not isinstance(callback, EarlyStopping):
             continue
         if callback.stopping_reason is EarlyStoppingReason.PATIENCE_EXHAUSTED:
             count = callback.wait_count
