@@ -17,7 +17,9 @@ def test_an_experiment_expects_what_its_header_says(experiment: str) -> None:
     config = to_container(compose("train", [f"experiment={experiment}", "paths.run_dir=unused"]))
     check_expected(config["expected"])
     header = (CONF_DIR / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8")
-    figures = set(re.findall(r"\d+\.\d\d", header.partition("\ndefaults")[0].partition("\nexpected")[0]))
+    figures = set(
+        re.findall(r"\d+\.\d\d", header.partition("\ndefaults")[0].partition("\nexpected")[0])
+    )
     for entry in (config["expected"] or {}).values():
         assert f"{abs(entry['value']):.2f}" in figures
 
@@ -35,5 +37,5 @@ def test_an_nll_is_compared_with_one_of_as_many_samples_and_images_only() -> Non
 
 
 def test_an_unknown_key_of_an_expected_result_is_refused() -> None:
-    with pytest.raises(ConfigError, match="expected.test/nll.values is not an option"):
+    with pytest.raises(ConfigError, match=r"expected\.test/nll\.values is not an option"):
         check_expected({"test/nll": {"values": 1.0}})

@@ -51,6 +51,8 @@ def test_a_run_fits_a_narrow_terminal_and_leaves_a_log(tmp_path: Path) -> None:
     assert "warning: 11 steps of the optimiser in all are few" in log
     assert re.search(r"^epoch 1/1  elbo -[\d.]+  val/elbo -[\d.]+  [\d.]+ s$", log, re.M)
     assert re.search(r"test bound, K = 20 +│ +-[\d.]+", log)
-    assert re.search(r"^trained +20 latent dimensions, ImportanceWeighted with K = 20, Adam", log, re.M)
+    assert re.search(
+        r"^trained +20 latent dimensions, ImportanceWeighted with K = 20, Adam", log, re.M
+    )
     assert re.search(r"^best +epoch 1, by val/elbo -[\d.]+$", log, re.M)
     assert re.search(r"^expected +not compared, .*data.name=digits", log, re.M)

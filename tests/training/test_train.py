@@ -378,7 +378,7 @@ def test_one_batch_of_everything_runs_and_keeps_nothing(
     assert "nothing is kept" in outcome.out
     assert "test elbo" not in outcome.out
     folder = only_run(tmp_path, "debug")
-    assert [path.name for path in folder.iterdir()] == [".hydra"]
+    assert {path.name for path in folder.iterdir()} == {".hydra", "train.log"}
 
 
 def test_a_run_on_a_small_part_of_the_data_goes_through(

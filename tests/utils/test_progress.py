@@ -47,5 +47,6 @@ def test_of_tasks_within_each_other_the_innermost_is_drawn(
     monkeypatch.setenv("FORCE_COLOR", "1")
     with stage("testing"), progress("images", 1000) as advance:
         advance(1000)
+        assert [bar.live.is_started for bar in progress_module._live] == [False, True]
     drawn = re.findall("testing|images", capsys.readouterr().err)
     assert [name for name, _ in groupby(drawn)] == ["testing", "images", "testing"]

@@ -80,7 +80,7 @@ def changed_settings(config: Mapping[str, Any]) -> list[str]:
 
 
 def comparisons(
-    expected: Mapping[str, Expected] | None,
+    expected: Mapping[str, Mapping[str, Any]] | None,
     metrics: Mapping[str, Any],
     num_samples: int | None = None,
     num_images: int | None = None,
@@ -113,7 +113,7 @@ def comparisons(
     return lines
 
 
-def settings_of_evaluate(expected: Mapping[str, Expected] | None) -> list[str]:
+def settings_of_evaluate(expected: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
     """What `evaluate` has to be given so that its metrics can be compared."""
     return [
         f"{metric} {entry['value']:.2f} ± {entry['tolerance']:.2f}: run evaluate "

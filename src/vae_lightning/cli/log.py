@@ -70,7 +70,7 @@ class Log:
 
     def __enter__(self) -> Self:
         self._streams = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = (_Copied(stream, self) for stream in self._streams)  # type: ignore[assignment]
+        sys.stdout, sys.stderr = (_Copied(stream, self) for stream in self._streams)
         return self
 
     def __exit__(

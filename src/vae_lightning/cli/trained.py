@@ -28,7 +28,10 @@ def describe_training(config: dict[str, Any]) -> str:
     if found.get("objective.num_samples", 1) != 1:
         objective += f" with K = {found['objective.num_samples']}"
     parts.append(objective)
-    parts.append(f"{found['optimizer']} at {found['optimizer.lr']:g}")
+    if (optimizer := found.get("optimizer")) is not None:
+        # Some optimisers find their learning rate themselves.
+        rate = found.get("optimizer.lr")
+        parts.append(f"{optimizer}" if rate is None else f"{optimizer} at {rate:g}")
     if (schedule := found.get("scheduler")) not in (None, "ConstantLR"):
         parts.append(str(schedule))
     return ", ".join([*parts, f"seed {found['seed']}"])

@@ -109,9 +109,11 @@ def print_parts(run: Run) -> None:
 
 def print_stopped(run: Run) -> None:
     """Print why a training has stopped before its last epoch, if `EarlyStopping` says so."""
-    trainer = run.trainer
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if not (isinstance(callback, EarlyStopping) and trainer.is_global_zero):
+    trainer: Any = run.trainer
+    if not (trainer.should_stop and trainer.is_global_zero):
+        return
+    for callback in trainer.callbacks:
+        if not isinstance(callback, EarlyStopping):
             continue
         if callback.stopping_reason is EarlyStoppingReason.PATIENCE_EXHAUSTED:
             count = callback.wait_count
@@ -246,7 +248,7 @@ def _print_facts(
         epochs = "1 epoch" if trainer.current_epoch == 1 else f"{trainer.current_epoch} epochs"
         facts.append(("trained", f"{describe_training(config)}, {epochs}"))
         if kept:
-            facts.append(("best", _best(run, kept)))
+            facts.append(_kept(run, kept))
     facts.append(("elbo", bound))
     if bound == SOFT_BOUND:
         facts.append(("", "for an NLL that is: data.binarize=dynamic evaluate=true"))
@@ -269,11 +271,12 @@ def _print_facts(
     show_facts(facts)
 
 
-def _best(run: Run, kept: Checkpoint) -> str:
+def _kept(run: Run, kept: Checkpoint) -> tuple[str, str]:
     """The epoch of the checkpoint, and why it was kept."""
-    trainer = run.trainer
-    saver: Any = trainer.checkpoint_callback
+    saver: Any = run.trainer.checkpoint_callback
     epoch = f"epoch {kept.epoch + 1}"
     if saver.monitor is None:
-        return f"{epoch}: the last one, as no metric is monitored"
-    return f"{epoch}, by {saver.monitor} {float(saver.best_model_score):.2f}"
+        return "kept", f"{epoch}, the last: no metric is monitored"
+    if saver.best_model_score is None:
+        return "kept", f"{epoch}, the last: {saver.monitor} was never measured"
+    return "best", f"{epoch}, by {saver.monitor} {float(saver.best_model_score):.2f}"
