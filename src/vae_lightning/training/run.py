@@ -46,6 +46,8 @@ def train(run: Run) -> Outcome:
         saved = (saver.best_model_path or saver.last_model_path) if saver else None
         checkpoint = Path(saved) if saved else None
         elbo = Checkpoint(checkpoint).elbo if checkpoint else trainer.callback_metrics.get(SCORE)
+        if elbo is not None:  # `val/elbo` is that of the last epoch
+            metrics["val/best_elbo"] = float(elbo)
     if config["test"]:
         trainer.test(module, run.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False)
         metrics.update(report.metrics_of(trainer))
