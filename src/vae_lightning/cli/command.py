@@ -38,6 +38,7 @@ def run(
     prepare: Callable[[Config], Prepared],
     task: Callable[[Prepared], float | None],
     fetch: Callable[[Config], None] | None = None,
+    own_folder: bool = True,
 ) -> None:
     """Run a command as its user typed it.
 
@@ -50,6 +51,8 @@ def run(
             it downloads and writes nothing.
         task: runs one job; a sweeper optimises its return value.
         fetch: downloads the data that a resolved configuration names, before a folder is created.
+        own_folder: create a folder for the job. False: the task writes where its configuration
+            says, and there are no sweeps.
     """
     register_resolvers()
     quiet_lightning()
@@ -69,8 +72,10 @@ def run(
             elif line.informative:
                 _check_composes(config_name, line)
                 command.hand_to_hydra()
-            else:
+            elif own_folder:
                 command.run_jobs(line)
+            else:
+                command.run_in_place(line)
         except UserError as error:
             show(error)
             sys.exit(1)
@@ -166,6 +171,17 @@ class _Command:
             self.hand_to_hydra(folder.override)
         else:
             self._run_alone(job)
+
+    def run_in_place(self, line: CommandLine) -> None:
+        """Check and run one job, without a folder of its own.
+
+        Raises:
+            UserError: the job is refused, or has failed.
+        """
+        for config in jobs(self.config_name, line):
+            if is_sweep(config.hydra):
+                raise ConfigError(f"{self.config_name} runs one job: leave out -m")
+            self.task(self.prepare(_without_hydra(config)))
 
     def hand_to_hydra(self, *overrides: str) -> None:
         """Let Hydra compose and run: a sweep, or a command line that asks for information."""
