@@ -14,6 +14,9 @@ from vae_lightning.errors import ConfigError
 # Overrides by which users name the folder. Any other folder gets a number if the name is taken.
 _NAMED_BY = ("hydra.run.dir=", "hydra.sweep.dir=", "output_dir=")
 
+# The message with which a job of a sweep has failed, in its folder.
+ERROR_FILE = "error.txt"
+
 # What the commands leave in the folder of a run.
 _RESULTS = ("checkpoints/*.ckpt", "metrics.json", "generate.json", "detect.json", "model.json")
 
