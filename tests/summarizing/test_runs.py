@@ -33,7 +33,6 @@ def test_a_run_is_read_as_training_left_it(finished_run: FinishedRun) -> None:
     (run,), skipped = read_runs([finished_run.folder])
     assert skipped == []
     checkpoint = Checkpoint(finished_run.folder)
-    # Not that of the last epoch.
     assert run.metrics["val/elbo"] == pytest.approx(checkpoint.elbo)
     assert run.metrics["val/elbo"] == finished_run.metrics["val/best_elbo"]
     assert run.metrics["test/elbo"] == finished_run.metrics["test/elbo"]
@@ -47,6 +46,12 @@ def test_the_curve_of_a_run_is_over_its_epochs(finished_run: FinishedRun) -> Non
     points = curve(finished_run.folder, "val/elbo")
     assert [epoch for epoch, _ in points] == [1, 2]
     assert points[-1][1] == pytest.approx(finished_run.metrics["val/elbo"])
+
+
+def test_the_elbo_is_that_of_the_best_checkpoint(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", metrics={"val/elbo": -5.0, "val/best_elbo": -3.0})
+    (run,), _ = read_runs([tmp_path])
+    assert run.metrics == {"val/elbo": -3.0}
 
 
 def test_files_that_are_cut_short_are_skipped_with_a_line_that_names_them(tmp_path: Path) -> None:

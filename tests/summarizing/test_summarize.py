@@ -51,6 +51,17 @@ def test_the_leaderboard_fits_a_terminal_and_no_number_is_broken(
     assert "prior" not in table  # the same in all rows
 
 
+def test_a_metric_that_not_all_runs_have_is_marked(
+    call_command: CallCommand, tmp_path: Path
+) -> None:
+    for seed in (0, 1):
+        nll = {"test/nll": 0.5} if seed else {}
+        write_run(tmp_path / "runs" / str(seed), [f"seed={seed}"], {"val/elbo": -1.0, **nll})
+    outcome = call_command("runs", command="summarize")
+    assert "0.50 (1)" in outcome.out
+    assert "test/nll is known of 1 of the 2 runs" in outcome.out
+
+
 def test_the_files_hold_the_rows_and_the_pictures(sweep: Path, call_command: CallCommand) -> None:
     assert call_command("sweep", command="summarize").status == 0
     with (sweep / "summary.csv").open() as file:

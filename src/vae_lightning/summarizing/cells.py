@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vae_lightning.config.guesses import as_written
-from vae_lightning.summarizing.leaderboard import Group, Leaderboard, Row
+from vae_lightning.summarizing.leaderboard import Group, Leaderboard, Row, conclusions
 from vae_lightning.summarizing.metric_names import unit
 from vae_lightning.summarizing.runs import RunRecord
 from vae_lightning.summarizing.settings import setting_of
@@ -41,6 +41,18 @@ def metric_cells(rows: Sequence[Row], tag: str) -> list[str]:
         partly = statistic.count < len(row.runs)
         texts.append(f"{text} ({statistic.count})" if partly else text)
     return texts
+
+
+def notes(board: Leaderboard, group: Group) -> list[str]:
+    """What to know before rows are compared: conclusions, and metrics that not all runs have."""
+    total = len(group.runs)
+    counts = {tag: sum(tag in run.metrics for run in group.runs) for tag in columns(board, group)}
+    partly = [
+        f"{tag} is known of {count:,} of the {total:,} runs; in brackets, of how many in a row."
+        for tag, count in counts.items()
+        if count < total
+    ]
+    return [*conclusions(board, group), *partly]
 
 
 def time_cell(row: Row) -> str:

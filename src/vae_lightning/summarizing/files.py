@@ -12,6 +12,7 @@ from vae_lightning.summarizing.cells import (
     columns,
     from_folder,
     metric_cells,
+    notes,
     row_texts,
     run_text,
     time_cell,
@@ -20,7 +21,6 @@ from vae_lightning.summarizing.leaderboard import (
     Group,
     Leaderboard,
     Row,
-    conclusions,
     protocol_text,
 )
 from vae_lightning.summarizing.metric_names import lower_is_better, unit
@@ -66,8 +66,8 @@ def _markdown(folder: Path, board: Leaderboard, pictures: Sequence[Path]) -> str
         parts.append(f"## {protocol_text(group, board.groups)}")
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
         in_unit = f" ({unit(board.metric)})" if unit(board.metric) else ""
-        notes = [f"Sorted by {board.metric}{in_unit}; mean ± standard deviation over runs."]
-        parts.append(" ".join([*notes, *conclusions(board, group)]))
+        order = f"Sorted by {board.metric}{in_unit}; mean ± standard deviation over runs."
+        parts.append(" ".join([order, *notes(board, group)]))
     if len(board.groups) > 1:
         parts.append("The tables are not comparable with each other.")
     if board.left_out:
@@ -110,7 +110,7 @@ def _facts(folder: Path, board: Leaderboard) -> dict[str, Any]:
         "groups": [
             {
                 "protocol": group.protocol,
-                "conclusions": conclusions(board, group),
+                "notes": notes(board, group),
                 "rows": [_row(folder, row, group) for row in group.rows],
             }
             for group in board.groups

@@ -13,6 +13,7 @@ from vae_lightning.summarizing.cells import (
     columns,
     metric_cells,
     names,
+    notes,
     row_texts,
     run_text,
     shortened,
@@ -22,7 +23,6 @@ from vae_lightning.summarizing.leaderboard import (
     Group,
     Leaderboard,
     Row,
-    conclusions,
     protocol_text,
 )
 from vae_lightning.summarizing.metric_names import unit
@@ -135,7 +135,7 @@ def _print_notes(console: Console, board: Leaderboard, group: Group) -> None:
         console.print(f"\n* best {metric}{in_unit}; mean ± standard deviation over runs")
     else:
         console.print(f"\n* best {metric}{in_unit}")
-    for sentence in conclusions(board, group):
+    for sentence in notes(board, group):
         console.print(Text(sentence))
     if checkpoint := group.rows[0].checkpoint:
         console.print(f"best  {relative(checkpoint)}", soft_wrap=True)
