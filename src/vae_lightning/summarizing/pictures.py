@@ -1,34 +1,34 @@
 """Pictures of a leaderboard: training curves, rate and distortion, a metric against each key."""
 
-import textwrap
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from vae_lightning.config.guesses import as_written
-from vae_lightning.summarizing.cells import names, row_texts, shortened
+from vae_lightning.summarizing.cells import names
 from vae_lightning.summarizing.curves import curve
 from vae_lightning.summarizing.leaderboard import Group, Leaderboard, Row
 from vae_lightning.summarizing.metric_names import with_unit
+from vae_lightning.summarizing.plotting import (
+    COLOURS,
+    GREY,
+    add_legend,
+    colours_of,
+    name_rows,
+    new_axes,
+    set_values,
+    short_name,
+)
 from vae_lightning.summarizing.values import is_number, label, same, shown
 
 if TYPE_CHECKING:  # loaded by the functions that draw
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Rows with a colour and a name of their own, the best ones; others are grey.
-_COLOURS = ["C0", "C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9"]
-_MOST_NAMED = len(_COLOURS)
 _MOST_KEYS = 8
-_NAME_WIDTH = 36
-_NAME_LINES = 3
-# Values that span this much or more are shown on a logarithmic axis.
-_LOGARITHMIC = 8
 # The first epochs, far from the others, are cut off in longer runs.
 _LONG = 10
-_WIDTH, _HEIGHT = 6.0, 4.2
 
 
 def draw_pictures(folder: Path, board: Leaderboard) -> list[Path]:
@@ -70,8 +70,8 @@ def _curves(board: Leaderboard, group: Group) -> "Figure | None":
             means.append((number, epochs, middle, spread))
     if not means:
         return None
-    figure, axes = _figure()
-    colours = _colours(group)
+    figure, axes = new_axes()
+    colours = colours_of(group)
     for number, epochs, middle, spread in reversed(means):  # the best on top
         marker = "o" if len(epochs) < _LONG else ""
         axes.plot(epochs, middle, marker=marker, ms=3, lw=1.5, color=colours[number])
@@ -84,7 +84,7 @@ def _curves(board: Leaderboard, group: Group) -> "Figure | None":
         axes.set_ylim(min(later) - room, max(later) + room)
     axes.set(xlabel="epoch", ylabel=with_unit(tag))
     axes.locator_params(axis="x", integer=True, min_n_ticks=1)
-    _legend(figure, axes, group)
+    name_rows(figure, axes, group)
     return figure
 
 
@@ -96,8 +96,8 @@ def _rate_distortion(group: Group) -> "Figure | None":
     else:
         return None
     rate, distortion = f"{stage}/rate", f"{stage}/distortion"
-    figure, axes = _figure()
-    colours = _colours(group)
+    figure, axes = new_axes()
+    colours = colours_of(group)
     points = []
     for row, colour in reversed(list(zip(group.rows, colours, strict=True))):
         own = [
@@ -111,7 +111,7 @@ def _rate_distortion(group: Group) -> "Figure | None":
     axes.margins(0.12)
     _lines_of_equal_elbo(axes)
     axes.set(xlabel=with_unit(rate), ylabel=with_unit(distortion))
-    _legend(figure, axes, group)
+    name_rows(figure, axes, group)
     return figure
 
 
@@ -145,11 +145,11 @@ def _against(board: Leaderboard, group: Group, key: str) -> "Figure":
     lines: dict[str, list[Row]] = defaultdict(list)
     for row in rows:  # the best first
         setting = {other: row.setting[other] for other in others}
-        lines[_name(label(setting, names(others)))].append(row)
-    figure, axes = _figure()
+        lines[short_name(label(setting, names(others)))].append(row)
+    figure, axes = new_axes()
     handles: list[Any] = []
     for number, (name, own) in reversed(list(enumerate(lines.items()))):
-        colour = _COLOURS[number] if number < _MOST_NAMED else "0.8"
+        colour = COLOURS[number] if number < len(COLOURS) else GREY
         spots = {
             row.setting[key] if numeric else values.index(shown(row.setting[key])): row
             for row in own
@@ -167,89 +167,11 @@ def _against(board: Leaderboard, group: Group, key: str) -> "Figure":
         for x in xs:
             runs = [run.metrics[board.metric] for run in spots[x].runs]
             axes.plot([x + shift] * len(runs), runs, "_", ms=5, color=colour, alpha=0.6)
-        if number < _MOST_NAMED:
+        if number < len(COLOURS):
             handles.insert(0, drawn)
-    _set_values(axes, [row.setting[key] for row in ordered] if numeric else [], values)
+    set_values(axes, [row.setting[key] for row in ordered] if numeric else [], values)
     axes.set(xlabel=as_written(key), ylabel=with_unit(board.metric))
     if others:
-        _add_legend(figure, axes, handles, len(lines))
+        add_legend(figure, axes, handles, len(lines))
     figure.set_layout_engine("tight")
     return figure
-
-
-def _set_values(axes: "Axes", numbers: Sequence[Any], texts: Sequence[str]) -> None:
-    """The axis of a key: linear or logarithmic for numbers, names otherwise."""
-    if not numbers:
-        slanted = sum(map(len, texts)) > 45
-        axes.set_xticks(
-            range(len(texts)),
-            [shortened(text, 24) for text in texts],
-            rotation=30 if slanted else 0,
-            ha="right" if slanted else "center",
-        )
-        axes.set_xlim(-0.5, len(texts) - 0.5)
-        return
-    distinct = sorted(set(numbers))
-    if distinct[0] > 0 and distinct[-1] / distinct[0] >= _LOGARITHMIC:
-        axes.set_xscale("log")
-    if len(distinct) <= 8:
-        axes.set_xticks(distinct, [shown(x) for x in distinct])
-        axes.minorticks_off()
-
-
-def _figure() -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_WIDTH, _HEIGHT))
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="0.92")
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _colours(group: Group) -> list[Any]:
-    """A colour for each row; of one numeric key, from dark to light with its values."""
-    from matplotlib import colormaps
-
-    keys, rows = group.keys, group.rows
-    named: list[Any] = _COLOURS[: len(rows)]
-    if len(keys) == 1 and all(is_number(row.setting[keys[0]]) for row in rows):
-        order = sorted(range(len(named)), key=lambda number: rows[number].setting[keys[0]])
-        for place, number in enumerate(order):
-            named[number] = colormaps["viridis"](0.85 * place / max(len(named) - 1, 1))
-    return named + ["0.8"] * (len(rows) - len(named))
-
-
-def _legend(figure: "Figure", axes: "Axes", group: Group) -> None:
-    """Name the rows, the best first."""
-    from matplotlib.lines import Line2D
-
-    if len(group.rows) > 1:
-        handles = []
-        for row, colour in list(zip(group.rows, _colours(group), strict=True))[:_MOST_NAMED]:
-            name = _name(row_texts(row, group.keys))
-            handles.append(Line2D([], [], color=colour, marker="o", ms=5, label=name))
-        _add_legend(figure, axes, handles, len(group.rows))
-    figure.set_layout_engine("tight")
-
-
-def _add_legend(figure: "Figure", axes: "Axes", handles: list[Any], total: int) -> None:
-    """Put a legend beside the axes, where it covers nothing."""
-    from matplotlib.lines import Line2D
-
-    if total > len(handles):
-        name = f"{total - len(handles)} others"
-        handles = [*handles, Line2D([], [], color="0.8", marker="o", ms=5, label=name)]
-    lines = [line for handle in handles for line in str(handle.get_label()).splitlines()]
-    figure.set_figwidth(_WIDTH + 0.5 + 0.075 * max(map(len, lines)))
-    axes.legend(
-        handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8
-    )
-
-
-def _name(texts: Sequence[str]) -> str:
-    """A setting in a few short lines."""
-    parts = [shortened(text, _NAME_WIDTH) for text in texts]
-    lines = textwrap.wrap(" ".join(parts), _NAME_WIDTH, break_on_hyphens=False)
-    return "\n".join(lines[:_NAME_LINES]) + (" …" if len(lines) > _NAME_LINES else "")
