@@ -9,6 +9,7 @@ from conftest import FinishedRun
 from run_folders import write_run
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.summarizing.curves import curve
+from vae_lightning.summarizing.leaderboard import conclusions, leaderboard
 from vae_lightning.summarizing.runs import find_runs, read_runs
 
 
@@ -96,6 +97,8 @@ def test_the_evaluation_of_all_images_with_the_most_samples_counts(tmp_path: Pat
     assert found.metrics["test/nll"] == 1.5
     assert found.num_samples == 5000
     assert found.metrics["test/elbo"] == -2.0
+    table = leaderboard([found], "test/nll")
+    assert conclusions(table, table.groups[0]) == ["The nll is that with K = 5,000 samples."]
 
 
 def test_the_results_of_other_commands_are_no_runs(tmp_path: Path) -> None:

@@ -185,9 +185,10 @@ def conclusions(board: Leaderboard, group: Group) -> list[str]:
     if images:
         found.append(f"Runs that differ in {', '.join(images)} are measured on different images.")
     samples = sorted({run.num_samples for run in group.runs if run.num_samples})
-    if len(samples) > 1:
-        numbers = ", ".join(f"{number:,}" for number in samples)
-        found.append(f"The evaluations are not comparable: they took K = {numbers}.")
+    if any(tag.endswith("/nll") for tag in group.tags) and samples:
+        numbers = " and ".join(f"{number:,}" for number in samples)
+        differ = ", and values of different K are not comparable" if len(samples) > 1 else ""
+        found.append(f"The nll is that with K = {numbers} samples{differ}.")
     return found
 
 
