@@ -159,7 +159,7 @@ def _against(board: Leaderboard, group: Group, key: str) -> "Figure":
         means = [x.mean for x in found if x]
         bars = [x.deviation or 0.0 for x in found if x]
         style = "o-" if numeric else "o"
-        shift = 0.0 if numeric else 0.04 * (number - (len(lines) - 1) / 2)
+        shift = 0.0 if numeric else min(0.04, 0.8 / len(lines)) * (number - (len(lines) - 1) / 2)
         drawn = axes.errorbar(
             [x + shift for x in xs], means, bars, fmt=style, ms=5, capsize=3, color=colour,
             lw=1.2, label=name,

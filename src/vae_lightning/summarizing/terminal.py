@@ -31,7 +31,9 @@ from vae_lightning.summarizing.values import ABSENT, shown
 # More are in the files.
 _MOST_ROWS = 20
 _MOST_LEFT_OUT = 10
-# The room that a setting takes at least.
+# What values are shortened to, the first that fits.
+_VALUE_WIDTHS = range(40, 7, -1)
+# The room that a setting in one column takes at least.
 _SETTING_WIDTH = 11
 # What a column takes beside its text.
 _RULE = 3
@@ -78,13 +80,13 @@ def _table(console: Console, board: Leaderboard, group: Group) -> Table:
     left = console.width + _RULE - _width(["*"]) - _width(["runs"]) - _width(["time", *times])
     metrics = {tag: metric_cells(rows, tag) for tag in columns(board, group)}
     left -= _width([board.metric, *metrics[board.metric]])
-    settings = _key_columns(rows, keys)
-    lines = False
-    if (width := sum(_width([name, *texts]) for name, texts in settings.items())) > left:
-        width = max(left, _SETTING_WIDTH)
-        texts = [_joined(row_texts(row, keys), width - _RULE) for row in rows]
-        settings, lines = {"setting": texts}, any(len(text) > width - _RULE for text in texts)
-    left -= width
+    settings, lines = _key_columns(rows, keys, left), False
+    if settings is None:
+        width = max(left, _SETTING_WIDTH) - _RULE
+        texts = [" ".join(shortened(text, width) for text in row_texts(row, keys)) for row in rows]
+        settings, lines = {"setting": texts}, any(len(text) > width for text in texts)
+        left = 0
+    left -= sum(_width([name, *texts]) for name, texts in settings.items())
     for tag, cells in list(metrics.items())[1:]:
         left -= _width([tag, *cells])
         if left < 0:
@@ -107,19 +109,22 @@ def _table(console: Console, board: Leaderboard, group: Group) -> Table:
     return table
 
 
-def _key_columns(rows: Sequence[Row], keys: Sequence[str]) -> dict[str, list[str]]:
-    """The values of each key that differs, by its name."""
+def _key_columns(
+    rows: Sequence[Row], keys: Sequence[str], width: int
+) -> dict[str, list[str]] | None:
+    """The values of each key by its name, shortened to fit if that keeps them apart; else None."""
     if not keys:
         return {"setting": ["all runs"] * len(rows)}
-    return {
+    full = {
         name: ["" if (x := row.setting[key]) is ABSENT else shown(x) for row in rows]
         for key, name in names(keys).items()
     }
-
-
-def _joined(texts: Sequence[str], width: int) -> str:
-    """The setting of a row in one column, whose lines break between keys."""
-    return " ".join(shortened(text, width) for text in texts)
+    for limit in _VALUE_WIDTHS:
+        found = {name: [shortened(x, limit) for x in texts] for name, texts in full.items()}
+        fits = sum(_width([name, *texts]) for name, texts in found.items()) <= width
+        if fits and all(len(set(found[name])) == len(set(full[name])) for name in full):
+            return found
+    return None
 
 
 def _width(texts: Sequence[str]) -> int:
