@@ -93,8 +93,12 @@ def test_the_evaluation_of_all_images_with_the_most_samples_counts(tmp_path: Pat
     write_evaluation(run, "2026-01-01", nll=1.5, k=5000)
     write_evaluation(run, "2026-01-02", nll=1.6)
     write_evaluation(run, "2026-01-03", nll=0.1, images=10, k=9000)
+    latents = {"test/knn_accuracy": 0.9, "protocol": {"images": 360, "images_in_split": 360}}
+    (run / "evaluate" / "latents").mkdir()
+    (run / "evaluate" / "latents" / "metrics.json").write_text(json.dumps(latents))
     (found,), _ = read_runs([tmp_path])
     assert found.metrics["test/nll"] == 1.5
+    assert found.metrics["test/knn_accuracy"] == 0.9
     assert found.num_samples == 5000
     assert found.metrics["test/elbo"] == -2.0
     table = leaderboard([found], "test/nll")

@@ -142,13 +142,16 @@ def _set_results(run: RunRecord, results: dict[str, Any], skipped: list[str]) ->
     run.protocol |= {name: results.get(name) for name in _LIMITS}
     if "data.source" not in settings:  # your own images, whose name does not tell which they are
         run.protocol |= {name: settings.get(f"data.{name}") for name in ("root", "path")}
-    if evaluation := _evaluation(run, skipped):
-        run.num_samples = evaluation["protocol"].get("num_samples")
-        run.metrics = {**_numbers(evaluation), **run.metrics}
+    evaluated: dict[str, float] = {}
+    for evaluation in _evaluations(run, skipped):
+        evaluated |= _numbers(evaluation)
+        if "test/nll" in evaluation:
+            run.num_samples = evaluation["protocol"].get("num_samples")
+    run.metrics = {**evaluated, **run.metrics}
 
 
-def _evaluation(run: RunRecord, skipped: list[str]) -> dict[str, Any] | None:
-    """The evaluation of a run: of its best checkpoint, all images, most samples, the latest."""
+def _evaluations(run: RunRecord, skipped: list[str]) -> list[dict[str, Any]]:
+    """The evaluations of a run, last that of its best checkpoint, all images and most samples."""
     files = sorted(run.folder.glob(_EVALUATIONS))
     found = [content for file in files if (content := _load(file, skipped))]
     found = [content for content in found if isinstance(content.get("protocol"), dict)]
@@ -161,7 +164,7 @@ def _evaluation(run: RunRecord, skipped: list[str]) -> dict[str, Any] | None:
         own = run.checkpoint is not None and run.checkpoint.name == name
         return own, whole, protocol.get("num_samples") or 0, number
 
-    return max(enumerate(found), key=rank)[1] if found else None
+    return [content for _, content in sorted(enumerate(found), key=rank)]
 
 
 def _numbers(content: dict[str, Any]) -> dict[str, float]:
