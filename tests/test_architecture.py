@@ -21,6 +21,7 @@ _TASK = {"callbacks"} | _CLI
 ALLOWED = {
     **{command: {"cli", "config", "training", "evaluation"} for command in COMMANDS},
     "__main__": {"cli", "config"},
+    "train": {"cli", "training", "evaluation", "summarizing"},
     "generate": {"cli", "generation"},
     "detect": {"cli", "detection"},
     "export": {"cli", "exporting"},

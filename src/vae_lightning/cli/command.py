@@ -23,7 +23,7 @@ from vae_lightning.cli.overrides import (
     without_sweeps,
 )
 from vae_lightning.cli.paths import start_folder
-from vae_lightning.cli.run_folder import OutputFolder, check_job_folders
+from vae_lightning.cli.run_folder import OutputFolder, check_job_folders, record_error
 from vae_lightning.cli.user_errors import DISK_ERRORS, disk_error, show
 from vae_lightning.config import CONF_DIR, instantiate, to_container
 from vae_lightning.config.resolvers import register_resolvers
@@ -39,6 +39,7 @@ def run(
     task: Callable[[Prepared], float | None],
     fetch: Callable[[Config], None] | None = None,
     own_folder: bool = True,
+    after_sweep: Callable[[Path], None] | None = None,
 ) -> None:
     """Run a command as its user typed it.
 
@@ -53,6 +54,8 @@ def run(
         fetch: downloads the data that a resolved configuration names, before a folder is created.
         own_folder: create a folder for the job. False: the task writes where its configuration
             says, and there are no sweeps.
+        after_sweep: called with the folder of a sweep when its jobs have ended, failed ones
+            included.
     """
     register_resolvers()
     quiet_lightning()
@@ -61,7 +64,7 @@ def run(
             # The encoding of a terminal may lack characters of our output.
             stream.reconfigure(errors="replace")
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    command = _Command(config_name, prepare, task, fetch)
+    command = _Command(config_name, prepare, task, fetch, after_sweep)
     try:
         try:
             line = parse(sys.argv[1:])
@@ -140,11 +143,13 @@ class _Command:
         prepare: Callable[[Config], Any],
         task: Callable[[Any], float | None],
         fetch: Callable[[Config], None] | None,
+        after_sweep: Callable[[Path], None] | None = None,
     ) -> None:
         self.config_name = config_name
         self.prepare = prepare
         self.task = task
         self.fetch = fetch
+        self.after_sweep = after_sweep
         self.failed = False
         self._waiting: list[str] = []
 
@@ -169,6 +174,8 @@ class _Command:
         sys.argv[1:] = line.arguments
         if job is None:
             self.hand_to_hydra(folder.override)
+            if self.after_sweep:
+                self.after_sweep(folder.path)
         else:
             self._run_alone(job)
 
@@ -276,6 +283,7 @@ class _Command:
         except UserError as error:
             self.failed = True
             show(error)
+            record_error(config, error)
         except OSError as error:
             if error.errno not in DISK_ERRORS:
                 raise

@@ -136,6 +136,13 @@ def check_job_folders(configs: Sequence[Any]) -> None:
         taken.add(folder)
 
 
+def record_error(config: Any, error: Exception) -> None:
+    """Write the message with which a job has failed into its folder."""
+    folder = Path(str(config.paths.run_dir))
+    if folder.is_dir():
+        (folder / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")
+
+
 def _unused(path: Path) -> Path:
     names = (path if number == 1 else Path(f"{path}_{number}") for number in count(1))
     return next(name for name in names if not name.exists())
