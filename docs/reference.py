@@ -74,7 +74,8 @@ def command_page(shown: Help, groups: dict[str, Help]) -> str:
         for group, comment in shown.groups.items()
         if group in groups
     ]
-    parts += ["## Groups", "\n".join(["| group | default | chooses |", "|---|---|---|", *rows])]
+    if rows:
+        parts += ["## Groups", "\n".join(["| group | default | chooses |", "|---|---|---|", *rows])]
     parts += ["## Keys", key_table(shown.keys("", shown.command))]
     return "\n\n".join(parts) + "\n"
 

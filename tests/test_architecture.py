@@ -8,7 +8,7 @@ import pytest
 import vae_lightning
 
 PACKAGE = Path(vae_lightning.__file__).parent
-COMMANDS = {"train", "evaluate", "generate", "detect", "export", "benchmark"}
+COMMANDS = {"train", "evaluate", "generate", "detect", "export", "summarize", "benchmark"}
 
 _BASE = {"utils", "errors"}
 _MODELS = {"models", "networks", "distributions"} | _BASE
@@ -22,15 +22,18 @@ ALLOWED = {
     **{command: {"cli", "config", "training", "evaluation"} for command in COMMANDS},
     "__main__": {"cli", "config"},
     "api": COMMANDS | _CLI,
+    "train": {"cli", "training", "evaluation", "summarizing"},
     "generate": {"cli", "generation"},
     "detect": {"cli", "detection"},
     "export": {"cli", "exporting"},
+    "summarize": {"cli", "summarizing"},
     "benchmark": {"cli", "benchmarking"},
     "training": _TASK,
     "evaluation": _TASK,
     "generation": _TASK,
     "detection": _TASK,
     "exporting": _TASK,
+    "summarizing": {"cli", "config", "errors"},
     "benchmarking": _TASK | {"training", "generation"},
     "callbacks": _CLI,
     "cli": _CLI - {"cli"},

@@ -1,5 +1,6 @@
 """Train a model: `python -m vae_lightning.train [key=value ...]`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae_lightning.cli.command import fetch_data, run
@@ -36,8 +37,15 @@ def train(run: "Run") -> float | None:
     return outcome.elbo
 
 
+def summarize_sweep(folder: Path) -> None:
+    """Print and write the leaderboard of a sweep; see `summarizing.run`."""
+    from vae_lightning.summarizing.run import summarize_sweep
+
+    summarize_sweep(folder)
+
+
 def main() -> None:
-    run("train", prepare=prepare, task=train, fetch=fetch_data)
+    run("train", prepare=prepare, task=train, fetch=fetch_data, after_sweep=summarize_sweep)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ ELSEWHERE |= {f"logger/{name}" for name in ("wandb", "mlflow") if find_spec(name
 
 
 def compose_plain(command: str, *overrides: str) -> dict[str, Any]:
-    return to_container(compose(command, [*overrides, "paths.run_dir=unused"]))
+    return to_container(compose(command, [*overrides, "++paths.run_dir=unused"]))
 
 
 def check_all(config: dict[str, Any]) -> None:
@@ -381,7 +381,7 @@ def test_importing_the_package_or_a_command_loads_neither_torch_nor_lightning(
 @pytest.mark.parametrize(
     ("command", "flags", "expected"),
     [
-        *((command, ["--help"], "Folders of data and results.") for command in COMMANDS),
+        *((command, ["--help"], "\nFlags\n") for command in COMMANDS),
         ("train", ["--help", "model"], "model.latent_dim=20"),
         ("__main__", ["train", "--version"], "vae_lightning 0"),
         ("train", ["--cfg", "job"], "output_dir: outputs"),

@@ -146,9 +146,9 @@ def _call(
         ConfigError: a flag, several values of a key, or several processes.
         UserError: as the command.
     """
-    from vae_lightning.cli.command import Command
     from vae_lightning.cli.lightning_settings import quiet_lightning
     from vae_lightning.cli.overrides import parse, without_sweeps
+    from vae_lightning.cli.running import Command
     from vae_lightning.config.resolvers import register_resolvers
 
     arguments = [*overrides, *(override(key, value) for key, value in settings.items())]

@@ -18,7 +18,7 @@ from vae_lightning.config.comments import ConfigFile, Key, read
 from vae_lightning.errors import ConfigError
 
 # In the order of a first reading.
-COMMANDS = ("train", "evaluate", "generate", "detect", "export", "benchmark")
+COMMANDS = ("train", "evaluate", "generate", "detect", "export", "summarize", "benchmark")
 
 _GROUPS = 20  # the column of their descriptions
 MOST_OPTIONS = 10  # more are only counted
@@ -67,28 +67,30 @@ class Help:
         """The groups with their options, the most used keys, and examples."""
         file = self.file("", self.command)
         words, examples = without_examples(file.comment)
-        parts = [
-            prose(words),
-            f"  python -m vae_lightning.{self.command} [group=option ...] [key=value ...]",
-            "Groups and their options (group=option, the default in brackets;\n"
-            "--help <group> explains the options and their keys)",
-            "\n".join(self._overview_of_group(name) for name in self.groups),
-            "Keys (key=value)",
-            table(self._with_values(self.keys("", self.command))),
-        ]
+        # A command that chooses nothing works on folders.
+        before = "[group=option ...]" if self.groups else "<folder> [<folder> ...]"
+        parts = [prose(words), f"  python -m vae_lightning.{self.command} {before} [key=value ...]"]
+        if self.groups:
+            parts += [
+                "Groups and their options (group=option, the default in brackets;\n"
+                "--help <group> explains the options and their keys)",
+                "\n".join(self._overview_of_group(name) for name in self.groups),
+            ]
+        parts += ["Keys (key=value)", table(self._with_values(self.keys("", self.command)))]
         used = [key for name in MOST_USED if (key := self._key(name))]
         if used:
             parts += ["Most used keys of the groups", table(self._with_values(used))]
-        example = next(
-            name for name in ("model/prior", "mode", *self.groups) if name in self.groups
-        )
-        flags = [
-            (f"--help {example}", "the options and keys of a group"),
-            (f"--help {example}={self.options(example)[-1]}", "one option"),
-            ("--cfg job", "show the whole configuration; do not run"),
-            ("-m", "run a job for each combination of values, as in seed=0,1,2"),
-            ("--version", "the version of vae_lightning"),
-        ]
+        flags = []
+        if self.groups:
+            example = next(
+                name for name in ("model/prior", "mode", *self.groups) if name in self.groups
+            )
+            flags.append((f"--help {example}", "the options and keys of a group"))
+            flags.append((f"--help {example}={self.options(example)[-1]}", "one option"))
+        flags.append(("--cfg job", "show the whole configuration; do not run"))
+        if self.groups:
+            flags.append(("-m", "run a job for each combination of values, as in seed=0,1,2"))
+        flags.append(("--version", "the version of vae_lightning"))
         parts += ["Flags", "\n".join(row(*flag) for flag in flags)]
         return "\n\n".join([*parts, *(["Examples", examples] if examples else [])])
 
@@ -123,6 +125,8 @@ class Help:
 
     def _unknown(self, topic: str) -> str:
         """The message for a topic that is not a group: the group of a key, or the nearest one."""
+        if not self.groups:
+            return f"{topic} is not a group: {self.command} has none; --help lists its keys"
         for name in sorted(self.groups, key=len, reverse=True):
             if topic.startswith(f"{_package(name)}."):
                 return f"{topic} is not a group: --help {name} shows its keys"

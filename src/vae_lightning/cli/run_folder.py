@@ -14,6 +14,9 @@ from vae_lightning.errors import ConfigError
 # Overrides by which users name the folder. Any other folder gets a number if the name is taken.
 _NAMED_BY = ("hydra.run.dir=", "hydra.sweep.dir=", "output_dir=")
 
+# The message with which a job of a sweep has failed, in its folder.
+ERROR_FILE = "error.txt"
+
 # What the commands leave in the folder of a run.
 _RESULTS = ("checkpoints/*.ckpt", "metrics.json", "generate.json", "detect.json", "model.json")
 
@@ -136,6 +139,13 @@ def check_job_folders(configs: Sequence[Any]) -> None:
                 "the number of the job, as in 'hydra.sweep.subdir=${hydra.job.num}'"
             )
         taken.add(folder)
+
+
+def record_error(config: Any, error: Exception) -> None:
+    """Write the message with which a job has failed into its folder."""
+    folder = Path(str(config.paths.run_dir))
+    if folder.is_dir():
+        (folder / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")
 
 
 def _unused(path: Path) -> Path:

@@ -67,6 +67,8 @@ def train(run: Run) -> Outcome:
             saved = (saver.best_model_path or saver.last_model_path) if saver else None
             kept = Checkpoint(saved) if saved else None
             elbo = kept.elbo if kept else trainer.callback_metrics.get(SCORE)
+            if elbo is not None:  # `val/elbo` is that of the last epoch
+                metrics["val/best_elbo"] = float(elbo)
         checkpoint = kept.path if kept else None
         if config["test"]:
             with stage("testing"):
