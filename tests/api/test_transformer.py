@@ -91,9 +91,15 @@ def test_colour_rows_and_other_networks(trained: VAETransformer) -> None:
     assert list(transformer.get_feature_names_out()) == ["vaetransformer0", "vaetransformer1"]
 
 
+def test_rows_may_be_images_that_are_not_square() -> None:
+    transformer = tiny(image_shape=(2, 8, 4)).fit(ROWS)
+    assert transformer.model_.image_shape == (2, 8, 4)
+    assert transformer.inverse_transform(transformer.transform(ROWS[:3])).shape == (3, 64)
+
+
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"image_shape=\(8, 4\) should be \(S, S\), or"):
-        tiny(image_shape=(8, 4)).fit(ROWS)
+    with pytest.raises(ValueError, match=r"image_shape=\(64,\) should be \(H, W\) or"):
+        tiny(image_shape=(64,)).fit(ROWS)
     with pytest.raises(ValueError, match=r"image_shape=\(7, 7\) has 49 pixels, and X 64"):
         tiny(image_shape=(7, 7)).fit(ROWS)
     with pytest.raises(ConfigError, match="latent_dim=0 is out of range"):

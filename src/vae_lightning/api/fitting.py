@@ -41,8 +41,7 @@ def fit(
     the test (`data.test_size`), and a tenth of the rest chooses the best epoch (`data.val_size`).
 
     Args:
-        images: uint8 from 0 to 255, or floats in [0, 1]; floats are rounded to 256 levels. Only the
-            largest square around the centre is used.
+        images: uint8 from 0 to 255, or floats in [0, 1]; floats are rounded to 256 levels.
         labels: whole numbers or text, (N,); a conditional model needs them.
         latent_dim: number of latent dimensions; by default that of the model.
         epochs: by default those of `conf/trainer`.
@@ -52,7 +51,7 @@ def fit(
         verbose: print what the command prints.
 
     Shape:
-        images (N, H, W), (N, C, H, W) or (N, H, W, C), with C = 1 or 3.
+        images (N, H, W), (N, C, H, W) or (N, H, W, C).
 
     Returns:
         the model, in evaluation mode on the CPU.

@@ -39,7 +39,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     Args:
         latent_dim: D, number of latent dimensions, which are the columns of `transform`.
         epochs: passes over the rows. A tenth of the rows chooses the best one.
-        image_shape: (S, S) or (C, S, S), of a row; by default the smallest square that holds it.
+        image_shape: (H, W) or (C, H, W), of a row; by default the smallest square that holds it.
         num_samples: K, posterior samples for each row of `score_samples`.
         overrides: further settings, as on the command line, such as
             `["model/encoder=conv", "model/decoder=conv"]` or `["data.batch_size=32"]`.
@@ -49,7 +49,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     Attributes:
         model_: the model, in float64 on the CPU.
-        image_shape_: (C, S, S), of a row.
+        image_shape_: (C, H, W), of a row.
         data_min_, data_range_: what is subtracted from all features, and what they are divided by.
         n_features_in_: F, features of a row.
 
@@ -178,7 +178,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         pixels = model.predict([latents])
         if not isinstance(pixels, Independent):
             raise ValueError("score_samples needs a likelihood with independent pixels")
-        each = pixels.base_dist.log_prob(images).flatten(2)  # (K, B, C*S*S)
+        each = pixels.base_dist.log_prob(images).flatten(2)  # (K, B, C*H*W)
         # The pixels that fill up the square are no features.
         log_likelihood = each[..., : self.n_features_in_].sum(-1)
         if model.likelihood.pixel_type == "continuous":
@@ -194,7 +194,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return rows.astype(np.float64), rows.dtype
 
     def _images(self, rows: NDArray[Any]) -> Tensor:
-        """Rows (N, F) as images (N, C, S, S)."""
+        """Rows (N, F) as images (N, C, H, W)."""
         pixels = (rows - self.data_min_) / self.data_range_
         missing = math.prod(self.image_shape_) - rows.shape[1]
         filled = np.pad(pixels, ((0, 0), (0, missing)))
@@ -207,17 +207,17 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
 
 def _image_shape(given: Sequence[int] | None, num_features: int) -> tuple[int, int, int]:
-    """(C, S, S) of the image of a row.
+    """(C, H, W) of the image of a row.
 
     Raises:
-        ValueError: the row does not have so many features, or the image is no square.
+        ValueError: it is no shape of an image, or the row does not have so many features.
     """
     if given is None:
         side = math.isqrt(num_features - 1) + 1
         return (1, side, side)
     shape = (1, *given) if len(given) == 2 else tuple(given)
-    if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
-        raise ValueError(f"image_shape={given} should be (S, S), or (C, S, S) with C = 1 or 3")
+    if len(shape) != 3:
+        raise ValueError(f"image_shape={given} should be (H, W) or (C, H, W)")
     if math.prod(shape) != num_features:
         raise ValueError(f"image_shape={given} has {math.prod(shape)} pixels, and X {num_features}")
     return (shape[0], shape[1], shape[2])
