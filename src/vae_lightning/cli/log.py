@@ -16,6 +16,9 @@ from vae_lightning import __version__
 from vae_lightning.errors import UserError
 from vae_lightning.utils.progress import erase
 
+# The folders of the other commands hold files to be used elsewhere or given away.
+_LOGGED = ("train", "evaluate", "detect", "benchmark")
+
 _STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # The name and the space before the text of a line such as "run         outputs/...".
 _LABEL = re.compile(r"\S+(?: \S+)? {2,}")
@@ -29,7 +32,7 @@ class Log:
     than the terminal are wrapped between words, on the terminal and not in the file; an indented
     line, such as a command to copy, is left as it is.
 
-    Of several processes, the first one writes the file.
+    Of several processes, the first one writes the file. `generate` and `export` have none.
 
     Args:
         command: such as `train`; it is the name of the file, without its ending.
@@ -48,7 +51,7 @@ class Log:
             overrides: of the command line, for the first line of the file.
         """
         kept, self._kept = self._kept or [], None
-        if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        if int(os.environ.get("LOCAL_RANK", 0)) > 0 or self.command not in _LOGGED:
             return
         path = folder.absolute() / f"{self.command}.log"
         # A line at a time, so that the file is complete even if the process is killed.

@@ -71,13 +71,12 @@ def print_report(result: DetectionResult, files: list[Path]) -> None:
         soft_wrap=True,
     )
     has_metrics = first.metrics is not None
-    table = Table(show_edge=False)
-    # On a narrow terminal, names wrap between words.
+    table = Table(show_edge=False, pad_edge=False)
+    # On a narrow terminal, names and units wrap between words.
     table.add_column("score", min_width=max(len(word) for word in _words(result)))
     for name in ("AUROC", "AUPRC") if has_metrics else ():
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("threshold", justify="right", no_wrap=True)
-    table.add_column("unit", no_wrap=True)
+    table.add_column("threshold", justify="right", min_width=len("deviations"))
     for name in ("FPR", "TPR") if has_metrics else ("anomalies",):
         table.add_column(name, justify="right", no_wrap=True)
     for score in result.scores:
@@ -104,13 +103,13 @@ def print_report(result: DetectionResult, files: list[Path]) -> None:
 
 
 def _cells(score: ScoreResult) -> list[str]:
-    threshold = [f"{score.threshold:.2f}", UNITS[score.name]]
+    threshold = f"{score.threshold:.2f} {UNITS[score.name]}"
     if (metrics := score.metrics) is None:
         count = int(score.decisions.sum())
-        return [score.title, *threshold, f"{count:,} ({count / len(score.values):.1%})"]
+        return [score.title, threshold, f"{count:,} ({count / len(score.values):.1%})"]
     areas = [f"{metrics.auroc:.3f}", f"{metrics.auprc:.3f}"]
     rates = [f"{metrics.false_positive_rate:.1%}", f"{metrics.true_positive_rate:.1%}"]
-    return [score.title, *areas, *threshold, *rates]
+    return [score.title, *areas, threshold, *rates]
 
 
 def _most_anomalous(result: DetectionResult) -> str:
