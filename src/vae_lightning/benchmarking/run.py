@@ -90,7 +90,7 @@ def measure(benchmark: Benchmark) -> None:
     count = config["nll_images"]
     console.print(
         f"{len(images):,} images in batches of {batches.batch_size} on {device}; "
-        f"{config['rounds']} rounds"
+        f"{config['rounds']} {'round' if config['rounds'] == 1 else 'rounds'}"
     )
     training = _rounds(
         config["rounds"],
@@ -207,7 +207,10 @@ def _report(
     epoch, run = _ratio(_each(own), _each(baseline)), _ratio(_mean(own), _mean(baseline))
     ratios = {"vae_lightning": 1.0, "hand-written loop": 1 / epoch}
     ratios["textbook script"] = _ratio(_median(training["textbook script"]), _median(own))
-    table = Table("", "seconds per epoch", "images per second", "ratio to vae_lightning")
+    table = Table("", "seconds per epoch", "images per second", "ratio", show_edge=False)
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
+        column.justify = "right"
     result: dict[str, Any] = {}
     for name, ratio in ratios.items():
         median = statistics.median(_each(training[name]))

@@ -2,10 +2,12 @@
 
 import errno
 import os
+import shutil
 import sys
 import tempfile
 from typing import Any
 
+from vae_lightning.cli.log import wrapped
 from vae_lightning.cli.run_folder import folder_key
 from vae_lightning.errors import UserError
 
@@ -14,13 +16,19 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def show(error: UserError) -> None:
-    """Print an error in one line; with `HYDRA_FULL_ERROR=1`, its traceback."""
+    """Print an error in one line; with `HYDRA_FULL_ERROR=1`, its traceback.
+
+    A terminal that is narrower than the line has it wrapped between words.
+    """
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         import traceback
 
         traceback.print_exception(error)
     else:
-        print(f"error: {error}", file=sys.stderr)
+        line = f"error: {error}"
+        if sys.stderr.isatty():
+            line = wrapped(line, shutil.get_terminal_size().columns)
+        print(line, file=sys.stderr)
 
 
 def disk_error(error: OSError, config: Any) -> UserError:

@@ -24,8 +24,10 @@ _live: list["Progress"] = []
 
 
 def below(stream: Any) -> Any:
-    """The stream itself, if a log copies what is printed on it; see `cli.log`."""
-    return getattr(stream, "below", stream)
+    """The stream itself, if logs copy what is printed on it; see `cli.log`."""
+    while hasattr(stream, "below"):  # a job of a sweep has a log within that of the command
+        stream = stream.below
+    return stream
 
 
 def erase() -> str:
