@@ -31,7 +31,11 @@ def curve(run: Path, tag: str) -> list[tuple[float, float]]:
                     points[float(line["epoch"]) + 1] = float(line[tag])
     if points:
         return sorted(points.items())
-    found = scalars(sorted(run.glob("*/events.out.tfevents.*")), (tag, _ONCE_PER_EPOCH))
+    # Validation has files of its own, in a folder below those of training.
+    files = [
+        file for place in ("*", "*/val") for file in run.glob(f"{place}/events.out.tfevents.*")
+    ]
+    found = scalars(sorted(files), (tag, _ONCE_PER_EPOCH))
     steps = sorted(found[_ONCE_PER_EPOCH] or found[tag])
     if not steps:
         return []
