@@ -1,6 +1,7 @@
 """Running the jobs of a command: check all of them first, then run one or hand over a sweep."""
 
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import chdir
@@ -20,7 +21,7 @@ from vae_lightning.cli.run_folder import OutputFolder, check_job_folders, record
 from vae_lightning.cli.user_errors import DISK_ERRORS, disk_error, show
 from vae_lightning.config import CONF_DIR, to_container
 from vae_lightning.errors import ConfigError, DataError, UserError
-from vae_lightning.utils.progress import below, stage
+from vae_lightning.utils.progress import below, duration, stage
 
 Config = dict[str, Any]
 
@@ -66,7 +67,10 @@ class Command:
         self.failed = False
         # Printed before what takes seconds to load.
         self.first_line = ""
+        # The jobs of a sweep that have not been started, and how many there are.
         self._waiting: list[str] = []
+        self._number_of_jobs = 0
+        self._started = 0.0
 
     def show_not_started(self) -> None:
         """Print the settings of the jobs of a sweep that have not been started."""
@@ -151,6 +155,7 @@ class Command:
         if is_sweep(found[0].config.hydra):
             check_job_folders([job.config for job in found])
             self._waiting = swept_settings([job.config for job in found])
+            self._number_of_jobs = len(found)
         for job in found:
             if replaced := self._fetch(job, line):
                 line.overrides = replaced
@@ -204,13 +209,24 @@ class Command:
     def _job_of_sweep(self, config: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
 
-        job = HydraConfig.get().job
-        print(f"\njob {job.num}: {job.override_dirname}", flush=True)
+        print(f"\n{self._line_of(HydraConfig.get().job)}", flush=True)
         del self._waiting[:1]
         with Log(self.config_name) as log:
             settings = HydraConfig.get()
             log.open_in(Path(settings.runtime.output_dir), settings.overrides.task)
             return self._guarded(config, lambda: self.task(self._prepared_from_start(config)))
+
+    def _line_of(self, job: Any) -> str:
+        """The number of a job, its swept settings, and the time that it and those after it take."""
+        if not self._waiting:  # a sweeper has chosen the job's settings
+            return f"job {job.num + 1}: {job.override_dirname}"
+        done = self._number_of_jobs - len(self._waiting)
+        line = f"job {done + 1} of {self._number_of_jobs}: {self._waiting[0]}"
+        if done == 0:
+            self._started = time.perf_counter()
+            return line
+        left = (time.perf_counter() - self._started) / done * len(self._waiting)
+        return f"{line} · {duration(left)} left"
 
     def _prepared_from_start(self, config: Any) -> Any:
         # Paths are as the user wrote them, also if the job has a working directory of its own.
