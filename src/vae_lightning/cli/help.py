@@ -21,7 +21,7 @@ from vae_lightning.errors import ConfigError
 COMMANDS = ("train", "evaluate", "generate", "detect", "export", "summarize", "benchmark")
 
 _GROUPS = 20  # the column of their descriptions
-MOST_OPTIONS = 10  # more are only counted
+MOST_OPTIONS = 15  # more are only counted
 # Shown in the overview of a command if it has them.
 MOST_USED = (
     "data.batch_size",
