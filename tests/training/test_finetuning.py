@@ -211,6 +211,14 @@ def test_a_weight_that_only_one_of_two_settings_has_is_named(tmp_path: Path) -> 
         run_of(tmp_path / "run", learned[0], "model.likelihood.scale=optimal", init_from=str(file))
 
 
+def test_the_size_of_images_that_are_not_square_is_named_by_height_and_width(
+    tmp_path: Path,
+) -> None:
+    file = trained(tmp_path, "data.size=[8,6]")
+    with pytest.raises(CheckpointError, match=r"set data.channels=1 and data.size=\[8,6\]$"):
+        run_of(tmp_path / "run", init_from=str(file))
+
+
 def test_a_checkpoint_of_an_earlier_release_can_be_started_from(tmp_path: Path) -> None:
     file = LEGACY / "0.1.0" / "flows.ckpt"
     run = run_of(

@@ -14,6 +14,7 @@ from vae_lightning.config import instantiate
 from vae_lightning.errors import CheckpointError, ConfigError
 from vae_lightning.models import Model
 from vae_lightning.utils.data_dependent import DataDependent, TrainingImages
+from vae_lightning.utils.image_size import as_written
 
 # Settings of a model by key, with the value in a checkpoint and the one of this run.
 _Changes = dict[str, tuple[Any, Any]]
@@ -226,7 +227,8 @@ def _with(node: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 def _setting(key: str, value: Any) -> str:
     """A setting as it is written on a command line; the shape of images is one of the data."""
     if key.endswith(".image_shape"):
-        return f"data.channels={value[0]} and data.size={value[1]}"
+        channels, height, width = value
+        return f"data.channels={channels} and data.size={_written(as_written(height, width))}"
     return f"{key}={_written(value)}"
 
 
