@@ -119,7 +119,7 @@ def _choices_in(defaults: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", options("data"))
 def test_validation_images_are_held_out_of_training_and_never_test_images(name: str) -> None:
-    # The seed documents alone look at the test split, and their experiments say so.
+    # Only the experiments that reproduce scripts without a validation set look at the test split.
     data = compose("train", [f"data={name}", "paths.run_dir=unused"]).data
     assert data.validation == "split"
     assert data.val_size is None or data.val_size > 0

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from vae_lightning import __version__
 from vae_lightning.cli.lightning_settings import quiet_lightning
@@ -17,13 +17,12 @@ from vae_lightning.cli.overrides import (
     parse,
     without_sweeps,
 )
-from vae_lightning.cli.running import Command
+from vae_lightning.cli.running import Command, Config
 from vae_lightning.cli.user_errors import show
 from vae_lightning.config import CONF_DIR, instantiate
 from vae_lightning.config.resolvers import register_resolvers
 from vae_lightning.errors import UserError
 
-Config = dict[str, Any]
 Prepared = TypeVar("Prepared")
 
 
