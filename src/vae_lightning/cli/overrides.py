@@ -18,6 +18,7 @@ from vae_lightning.cli.error_messages import (
     quoted,
     unreadable,
 )
+from vae_lightning.cli.paths import quote_paths
 from vae_lightning.config import CONF_DIR, compose
 from vae_lightning.errors import ConfigError
 
@@ -104,7 +105,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         overrides = [item for item in overrides if item not in topics]
     return CommandLine(
         flags=flags,
-        overrides=overrides,
+        overrides=[quote_paths(item) for item in overrides],
         help=found.help,
         topics=topics,
         version=found.version,
