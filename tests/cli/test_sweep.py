@@ -302,7 +302,6 @@ def test_threads_and_jobs_at_once_are_shared_out() -> None:
 
 def test_a_process_takes_its_threads_and_keeps_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    monkeypatch.delenv("VAE_LIGHTNING_DEVICE_OF_PROCESS", raising=False)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: taken.append(count))
     taken: list[int] = []
     Share(threads=1, devices=2).take(3)
@@ -310,7 +309,6 @@ def test_a_process_takes_its_threads_and_keeps_its_device(monkeypatch: pytest.Mo
     Share(threads=2, devices=2).take(4)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
     assert taken == [1, 2]
-    monkeypatch.delenv("VAE_LIGHTNING_DEVICE_OF_PROCESS")
 
 
 def test_a_job_on_two_devices_is_a_command_of_its_own(
