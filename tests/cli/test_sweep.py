@@ -22,6 +22,7 @@ from vae_lightning.cli.command import run as run_command_line
 from vae_lightning.cli.job_state import is_running
 from vae_lightning.cli.parallel import Share, num_cores, share_of
 from vae_lightning.errors import ConfigError, DivergedError
+from vae_lightning.summarizing.curves import curve
 
 SMALL = (*DIGITS, *MINIMAL, *(f"model.{part}.hidden=[4]" for part in ("encoder", "decoder")))
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -161,7 +162,7 @@ def test_a_job_that_another_process_runs_is_left_alone(
 def test_a_sweep_that_was_killed_goes_on_as_if_nothing_had_happened(
     tmp_path: Path, run_command: RunCommand, call_train: CallCommand
 ) -> None:
-    options = (*SMALL, "trainer.max_epochs=40")
+    options = (*SMALL, "trainer.max_epochs=40", "logger=csv")
     with start(tmp_path, "-m", *options, "seed=0,1,2") as process:
         assert process.stdout is not None
         lines = iter(process.stdout)
@@ -189,6 +190,10 @@ def test_a_sweep_that_was_killed_goes_on_as_if_nothing_had_happened(
     expected = read_metrics(run)
     for tag in ("train/elbo", "val/best_elbo", "test/elbo", "best_epoch"):
         assert told[tag] == expected[tag]
+    # All 40 epochs count, and all are in the curves.
+    assert told["images_per_second"] * told["seconds"] == pytest.approx(40 * 1300)
+    logged = {folder: curve(folder, "val/elbo") for folder in (sweep / "1_seed=1", run)}
+    assert dict(logged[sweep / "1_seed=1"]) == dict(logged[run])
 
 
 def test_jobs_that_failed_or_only_lack_their_results_are_run_again(
@@ -297,7 +302,6 @@ def test_threads_and_jobs_at_once_are_shared_out() -> None:
 
 def test_a_process_takes_its_threads_and_keeps_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    monkeypatch.delenv("VAE_LIGHTNING_DEVICE_OF_PROCESS", raising=False)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: taken.append(count))
     taken: list[int] = []
     Share(threads=1, devices=2).take(3)
@@ -305,7 +309,6 @@ def test_a_process_takes_its_threads_and_keeps_its_device(monkeypatch: pytest.Mo
     Share(threads=2, devices=2).take(4)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
     assert taken == [1, 2]
-    monkeypatch.delenv("VAE_LIGHTNING_DEVICE_OF_PROCESS")
 
 
 def test_a_job_on_two_devices_is_a_command_of_its_own(

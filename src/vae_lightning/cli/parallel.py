@@ -6,9 +6,6 @@ from typing import Any
 
 from vae_lightning.errors import ConfigError
 
-# Set in the processes of a launcher that have chosen their device.
-_CHOSEN = "VAE_LIGHTNING_DEVICE_OF_PROCESS"
-
 
 @dataclass(frozen=True)
 class Share:
@@ -32,10 +29,9 @@ class Share:
         Args:
             number: of the job.
         """
-        if self.devices > 1 and _CHOSEN not in os.environ:
-            visible = visible_devices(self.devices)
+        if self.devices > 1:
+            visible = visible_devices(self.devices)  # of later jobs, only the one that was chosen
             os.environ["CUDA_VISIBLE_DEVICES"] = visible[number % len(visible)]
-            os.environ[_CHOSEN] = "1"
         if self.threads is not None:
             import torch
 

@@ -158,7 +158,6 @@ class Sweep:
 
         try:
             with FileLock(folder / LOCK_FILE, timeout=0):
-                (folder / ERROR_FILE).unlink(missing_ok=True)
                 return translated(config, lambda: self._run(config, folder))
         except Timeout:
             show(UserError(f"{folder} is being written by another process"))
