@@ -1,0 +1,179 @@
+"""Sweeps on several machines: submitit, SLURM and Ray, tested on this one."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, CallCommand, read_metrics
+
+SMALL = (*DIGITS, *MINIMAL, *(f"model.{part}.hidden=[4]" for part in ("encoder", "decoder")))
+# They are found by the files that they hold open.
+FINDS_PROCESSES = pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="this system does not show the files of processes"
+)
+
+
+def start(cwd: Path, *options: str, env: Mapping[str, str] | None = None) -> Any:
+    return subprocess.Popen(
+        [sys.executable, "-m", "vae_lightning.train", "-m", *SMALL, *options, "hydra.sweep.dir=s"],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    until = time.monotonic() + TIMEOUT_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return found
+
+
+def log_of(job: Path) -> str:
+    file = job / "train.log"
+    return file.read_text() if file.is_file() else ""
+
+
+def process_of(job: Path) -> int | None:
+    """The process that writes the log of a job."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if link.readlink() == job / "train.log":
+                return int(link.parts[2])
+        except OSError:  # it has ended, or belongs to another user
+            continue
+    return None
+
+
+def epochs(log: str) -> list[int]:
+    return [int(number) for number in re.findall(r"^epoch +(\d+)/", log, re.MULTILINE)]
+
+
+# -- submitit on this machine ---------------------------------------------------------------------
+
+
+@FINDS_PROCESSES
+def test_a_job_of_submitit_that_is_preempted_goes_on_where_it_was(
+    tmp_path: Path, call_train: CallCommand
+) -> None:
+    pytest.importorskip("submitit")
+    options = ("seed=0,1", "trainer.max_epochs=60", "hydra/launcher=submitit_local")
+    with start(tmp_path, *options) as sweep:
+        job = tmp_path / "s/0_seed=0"
+        wait_for(lambda: epochs(log_of(job)) or sweep.poll() is not None)
+        pid = process_of(job)
+        assert pid is not None
+        os.kill(pid, signal.SIGUSR2)
+        _, err = sweep.communicate(timeout=TIMEOUT_SECONDS)
+    assert sweep.returncode == 0, err
+    log = log_of(job)
+    assert "\nSaved at step " in log
+    assert "\nresumes from s/0_seed=0/checkpoints/last.ckpt" in log
+    assert epochs(log) == list(range(1, 61))
+    assert epochs(log_of(tmp_path / "s/1_seed=1")) == list(range(1, 61))
+
+    alone = call_train(*SMALL, "trainer.max_epochs=60", "seed=0", "hydra.run.dir=alone")
+    assert alone.status == 0, alone.err
+    told, expected = read_metrics(job), read_metrics(tmp_path / "alone")
+    for tag in ("train/elbo", "val/best_elbo", "test/elbo", "best_epoch"):
+        assert told[tag] == expected[tag]
+
+
+# -- SLURM, without a cluster ---------------------------------------------------------------------
+
+# What the commands of SLURM do, on one machine: sbatch runs the jobs of an array, srun a task.
+COMMANDS = {
+    "sbatch": """
+        import os, re, subprocess, sys
+        script = sys.argv[1]
+        text = open(script).read()
+        open(os.environ["CLUSTER"] + "/script.sh", "w").write(text)
+        if "--partition=none" in text:
+            sys.exit("sbatch: error: invalid partition specified: none")
+        count = int(re.search(r"--array=0-([0-9]+)", text)[1]) + 1
+        for task in range(count):
+            subprocess.Popen([sys.executable, os.environ["CLUSTER"] + "/job", script, str(task)],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        print("Submitted batch job 7")
+    """,
+    # Runs the script of a job, again if it was queued again.
+    "job": """
+        import os, pathlib, subprocess, sys
+        script, task = sys.argv[1:]
+        cluster = pathlib.Path(os.environ["CLUSTER"])
+        env = {"SLURM_JOB_ID": str(7 + int(task)), "SLURM_ARRAY_JOB_ID": "7",
+               "SLURM_ARRAY_TASK_ID": task, "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "1",
+               "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "1", "SLURM_JOB_NUM_NODES": "1",
+               "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+        text = open(script).read()
+        queued, ended = cluster / f"queued_7_{task}", cluster / f"ended_7_{task}"
+        queued.touch()
+        while queued.exists():
+            queued.unlink()
+            subprocess.run(["bash", "-c", text], env={**os.environ, **env})
+        ended.touch()
+    """,
+    "srun": """
+        import os, sys
+        arguments = sys.argv[1:]
+        while arguments[0].startswith("--"):
+            del arguments[: 1 if arguments[0] == "--unbuffered" else 2]
+        os.execvp(arguments[0], arguments)
+    """,
+    "scontrol": """
+        import os, sys
+        assert sys.argv[1] == "requeue"
+        open(os.environ["CLUSTER"] + "/queued_" + sys.argv[2], "w").close()
+    """,
+    "sacct": """
+        import os
+        print("JobID|State|NodeList")
+        for task in range(9):
+            ended = os.path.exists(os.environ["CLUSTER"] + f"/ended_7_{task}")
+            print(f"7_{task}|{'CANCELLED' if ended else 'RUNNING'}|here")
+    """,
+}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> dict[str, str]:
+    """The environment in which these commands are found."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    for name, code in COMMANDS.items():
+        file = folder / name
+        file.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}")
+        file.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return {"PATH": path, "CLUSTER": str(folder)}
+
+
+@FINDS_PROCESSES
+def test_jobs_of_slurm_are_queued_again_on_preemption_and_recorded_if_they_are_killed(
+    tmp_path: Path, cluster: dict[str, str]
+) -> None:
+    pytest.importorskip("submitit")
+    settings = ("partition=gpu", "gpus_per_node=1", "cpus_per_task=2", "mem_gb=8")
+    launcher = ("hydra/launcher=slurm", *(f"hydra.launcher.{setting}" for setting in settings))
+    first, second = tmp_path / "s/0_devices=1", tmp_path / "s/1_devices=2"
+    with start(tmp_path, "trainer.devices=1,2", *launcher, env=cluster) as sweep:
+        wait_for(lambda: epochs(log_of(first)) or sweep.poll() is not None)
+        pid = process_of(first)
+        assert pid is not None
+        os.kill(pid, signal.SIGTERM)  # as SLURM does some time before it kills a job
+        wait_for(lambda: "\nSaved at step " in log_of(first))
+        os.kill(pid, signal.SIGUSR2)
+        out, err = sweep.communicate(timeout=TIMEOUT_SECONDS)
+    print(out, err)
