@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, CallCommand, read_metrics
+from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, CallCommand, read_metrics, run_python
 
 SMALL = (*DIGITS, *MINIMAL, *(f"model.{part}.hidden=[4]" for part in ("encoder", "decoder")))
 # They are found by the files that they hold open.
@@ -104,6 +104,9 @@ COMMANDS = {
             sys.exit("sbatch: error: invalid partition specified: none")
         count = int(re.search(r"--array=0-([0-9]+)", text)[1]) + 1
         for task in range(count):
+            if "--partition=cancelled" in text:
+                open(os.environ["CLUSTER"] + f"/ended_7_{task}", "w").close()
+                continue
             subprocess.Popen([sys.executable, os.environ["CLUSTER"] + "/job", script, str(task)],
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         print("Submitted batch job 7")
@@ -161,19 +164,117 @@ def cluster(tmp_path: Path) -> dict[str, str]:
 
 
 @FINDS_PROCESSES
-def test_jobs_of_slurm_are_queued_again_on_preemption_and_recorded_if_they_are_killed(
+def test_jobs_of_slurm_are_queued_again_and_go_on_where_they_were(
     tmp_path: Path, cluster: dict[str, str]
 ) -> None:
     pytest.importorskip("submitit")
     settings = ("partition=gpu", "gpus_per_node=1", "cpus_per_task=2", "mem_gb=8")
     launcher = ("hydra/launcher=slurm", *(f"hydra.launcher.{setting}" for setting in settings))
-    first, second = tmp_path / "s/0_devices=1", tmp_path / "s/1_devices=2"
-    with start(tmp_path, "trainer.devices=1,2", *launcher, env=cluster) as sweep:
-        wait_for(lambda: epochs(log_of(first)) or sweep.poll() is not None)
-        pid = process_of(first)
+    job, other = tmp_path / "s/0_devices=1", tmp_path / "s/1_devices=2"
+    options = ("trainer.devices=1,2", "trainer.max_epochs=40", *launcher)
+    with start(tmp_path, *options, env=cluster) as sweep:
+        wait_for(lambda: epochs(log_of(job)) or sweep.poll() is not None)
+        pid = process_of(job)
         assert pid is not None
         os.kill(pid, signal.SIGTERM)  # as SLURM does some time before it kills a job
-        wait_for(lambda: "\nSaved at step " in log_of(first))
+        wait_for(lambda: "\nSaved at step " in log_of(job))
         os.kill(pid, signal.SIGUSR2)
         out, err = sweep.communicate(timeout=TIMEOUT_SECONDS)
-    print(out, err)
+    assert sweep.returncode == 0, err
+    assert "\n2 jobs, 2 threads each; " in out
+    log = log_of(job)
+    assert log.count("\nSaved at step ") == log.count("  vae_lightning ") == 2
+    assert "\nresumes from s/0_devices=1/checkpoints/last.ckpt" in log
+    assert epochs(log) == list(range(1, 41))
+    assert not list(tmp_path.rglob("hpc_ckpt*"))  # Lightning's own way to queue a job again
+    # Each process of a job on several devices is one of Lightning's, not a task of SLURM.
+    assert "MEMBER: 1/2" in log_of(other)
+    assert read_metrics(other)["test/elbo"] < 0
+    assert "srun" not in log + log_of(other)
+
+    script = (tmp_path / "cluster/script.sh").read_text()
+    for option in (
+        "partition=gpu", "time=240", "signal=USR2@120", "array=0-1%2", "nodes=1",
+        "ntasks-per-node=1", "cpus-per-task=2", "gpus-per-node=1", "mem=8GB", "job-name=train",
+    ):  # fmt: skip
+        assert f"\n#SBATCH --{option}\n" in script
+    assert f"srun --unbuffered --output {tmp_path}/s/.submitit/%A_%a/" in script
+
+
+def test_jobs_that_slurm_refuses_or_cancels_are_told_in_a_line(
+    tmp_path: Path,
+    cluster: dict[str, str],
+    call_train: CallCommand,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    submitit = pytest.importorskip("submitit")
+    monkeypatch.setattr(submitit.SlurmJob, "_results_timeout_s", 0)  # for a slow disk
+    options = ("-m", *SMALL, "seed=0,1", "hydra/launcher=slurm", "hydra.sweep.dir=s")
+    missing = call_train(*options)
+    assert missing.status == 1
+    assert missing.err.startswith("error: hydra/launcher=slurm needs the commands sbatch and srun")
+    for name, value in cluster.items():
+        monkeypatch.setenv(name, value)
+    several = call_train(*options, "hydra.launcher.tasks_per_node=2")
+    assert several.err.startswith("error: hydra.launcher.tasks_per_node=2 would start each job sev")
+    refused = call_train(*options, "hydra.launcher.partition=none")
+    assert refused.status == 1
+    assert refused.err.splitlines()[-1] == (
+        "error: sbatch refuses the jobs: sbatch: error: invalid partition specified: none"
+    )
+    cancelled = call_train(*options, "hydra.launcher.partition=cancelled")
+    assert cancelled.status == 1
+    assert cancelled.out.count("failed: its job on the cluster was cancelled or killed") == 2
+    errors = sorted(path.parent.name for path in tmp_path.rglob("error.txt"))
+    assert errors == ["0_seed=0", "1_seed=1"]
+
+
+# -- Ray ------------------------------------------------------------------------------------------
+
+
+def test_jobs_run_as_tasks_of_ray_and_print_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    options = ("optimizer.lr=1e30,1e-3", "trainer.max_epochs=2", "hydra/launcher=ray")
+    with start(tmp_path, *options) as sweep:
+        out, err = sweep.communicate(timeout=TIMEOUT_SECONDS)
+    assert sweep.returncode == 1
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[1].startswith("2 jobs, 1 thread each; ")
+    assert sorted(line[:17] for line in lines[2:4]) == ["job 1 of 2: lr=1e", "job 2 of 2: lr=0."]
+    assert "* │ 0.001 │    1 │" in out
+    assert (tmp_path / "s/0_lr=1e+30/error.txt").read_text().startswith("distortion")
+    assert epochs(log_of(tmp_path / "s/1_lr=0.001")) == [1, 2]
+
+
+# -- what is not installed ------------------------------------------------------------------------
+
+HIDDEN = """
+import sys, types
+sys.modules["hydra_plugins"] = types.ModuleType("hydra_plugins")
+sys.modules["hydra_plugins"].__path__ = []
+from vae_lightning.train import main
+for launcher in ("joblib", "slurm", "submitit_local", "ray", "jobblib"):
+    sys.argv = ["train", "-m", "seed=0,1", f"hydra/launcher={launcher}"]
+    try:
+        main()
+    except SystemExit as stop:
+        assert stop.code == 1
+"""
+
+
+def test_a_launcher_that_is_not_installed_is_answered_with_how_to_install_it(
+    tmp_path: Path,
+) -> None:
+    process = run_python("-c", HIDDEN, cwd=tmp_path)
+    joblib, slurm, local, ray, unknown = process.stderr.splitlines()
+    end = "in the folder of the project"
+    assert joblib == (
+        "error: hydra/launcher=joblib needs hydra-joblib-launcher, not installed here: "
+        f"pip install -e '.[sweep]' {end}"
+    )
+    assert slurm.startswith("error: hydra/launcher=slurm needs hydra-submitit-launcher")
+    assert local.endswith(f"pip install -e '.[sweep]' {end}")
+    assert ray.endswith(f"hydra-ray-launcher, not installed here: pip install -e '.[ray]' {end}")
+    assert unknown.startswith("error: hydra/launcher=jobblib does not exist")
+    assert list(tmp_path.iterdir()) == []

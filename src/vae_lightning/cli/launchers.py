@@ -75,7 +75,8 @@ def submitted(sweep: Path) -> set[str]:
     Args:
         sweep: its folder.
     """
-    return {place.name for place in (sweep / _SUBMITIT_FOLDER).glob("[0-9]*")}
+    jobs = (sweep / _SUBMITIT_FOLDER).glob("[0-9]*/*_submitted.pkl")
+    return {file.parent.name for file in jobs}
 
 
 def wait_for_submitted(kind: str, sweep: Path, names: set[str]) -> None:
