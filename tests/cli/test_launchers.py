@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, CallCommand, read_metrics, run_python
+from vae_lightning.cli.job_state import is_running
 
 SMALL = (*DIGITS, *MINIMAL, *(f"model.{part}.hidden=[4]" for part in ("encoder", "decoder")))
 # They are found by the files that they hold open.
@@ -65,30 +66,34 @@ def epochs(log: str) -> list[int]:
 
 
 @FINDS_PROCESSES
-def test_a_job_of_submitit_that_is_preempted_goes_on_where_it_was(
-    tmp_path: Path, call_train: CallCommand
+def test_jobs_of_submitit_go_on_after_preemption_and_are_stopped_with_their_sweep(
+    tmp_path: Path,
 ) -> None:
     pytest.importorskip("submitit")
-    options = ("seed=0,1", "trainer.max_epochs=60", "hydra/launcher=submitit_local")
+    options = ("seed=0,1", "trainer.max_epochs=100000", "hydra/launcher=submitit_local")
+    job, other = (tmp_path / "s" / name for name in ("0_seed=0", "1_seed=1"))
     with start(tmp_path, *options) as sweep:
-        job = tmp_path / "s/0_seed=0"
-        wait_for(lambda: epochs(log_of(job)) or sweep.poll() is not None)
+
+        def wait_here(condition: Callable[[], Any]) -> None:
+            wait_for(lambda: condition() or sweep.poll() is not None)
+
+        wait_here(lambda: epochs(log_of(job)))
         pid = process_of(job)
         assert pid is not None
         os.kill(pid, signal.SIGUSR2)
+        wait_here(lambda: "\nSaved at step " in log_of(job))
+        first = len(epochs(log_of(job)))
+        wait_here(lambda: len(epochs(log_of(job))) > first)
+        wait_here(lambda: log_of(other))
+        sweep.send_signal(signal.SIGTERM)
         _, err = sweep.communicate(timeout=TIMEOUT_SECONDS)
-    assert sweep.returncode == 0, err
+    assert sweep.returncode == 143, err
+    assert err.startswith("terminated\n0 of 2 jobs are finished. To go on with the sweep:\n")
     log = log_of(job)
-    assert "\nSaved at step " in log
     assert "\nresumes from s/0_seed=0/checkpoints/last.ckpt" in log
-    assert epochs(log) == list(range(1, 61))
-    assert epochs(log_of(tmp_path / "s/1_seed=1")) == list(range(1, 61))
-
-    alone = call_train(*SMALL, "trainer.max_epochs=60", "seed=0", "hydra.run.dir=alone")
-    assert alone.status == 0, alone.err
-    told, expected = read_metrics(job), read_metrics(tmp_path / "alone")
-    for tag in ("train/elbo", "val/best_elbo", "test/elbo", "best_epoch"):
-        assert told[tag] == expected[tag]
+    assert epochs(log) == list(range(1, len(epochs(log)) + 1))
+    assert "\nStopped at step " in log
+    assert not any(is_running(one) for one in (job, other))
 
 
 # -- SLURM, without a cluster ---------------------------------------------------------------------
@@ -165,10 +170,10 @@ def cluster(tmp_path: Path) -> dict[str, str]:
 
 @FINDS_PROCESSES
 def test_jobs_of_slurm_are_queued_again_and_go_on_where_they_were(
-    tmp_path: Path, cluster: dict[str, str]
+    tmp_path: Path, cluster: dict[str, str], call_train: CallCommand
 ) -> None:
     pytest.importorskip("submitit")
-    settings = ("partition=gpu", "gpus_per_node=1", "cpus_per_task=2", "mem_gb=8")
+    settings = ("partition=gpu", "gpus_per_node=1", "cpus_per_task=1", "mem_gb=8")
     launcher = ("hydra/launcher=slurm", *(f"hydra.launcher.{setting}" for setting in settings))
     job, other = tmp_path / "s/0_devices=1", tmp_path / "s/1_devices=2"
     options = ("trainer.devices=1,2", "trainer.max_epochs=40", *launcher)
@@ -181,7 +186,7 @@ def test_jobs_of_slurm_are_queued_again_and_go_on_where_they_were(
         os.kill(pid, signal.SIGUSR2)
         out, err = sweep.communicate(timeout=TIMEOUT_SECONDS)
     assert sweep.returncode == 0, err
-    assert "\n2 jobs, 2 threads each; " in out
+    assert "\n2 jobs, 1 thread each; " in out
     log = log_of(job)
     assert log.count("\nSaved at step ") == log.count("  vae_lightning ") == 2
     assert "\nresumes from s/0_devices=1/checkpoints/last.ckpt" in log
@@ -195,10 +200,16 @@ def test_jobs_of_slurm_are_queued_again_and_go_on_where_they_were(
     script = (tmp_path / "cluster/script.sh").read_text()
     for option in (
         "partition=gpu", "time=240", "signal=USR2@120", "array=0-1%2", "nodes=1",
-        "ntasks-per-node=1", "cpus-per-task=2", "gpus-per-node=1", "mem=8GB", "job-name=train",
+        "ntasks-per-node=1", "cpus-per-task=1", "gpus-per-node=1", "mem=8GB", "job-name=train",
     ):  # fmt: skip
         assert f"\n#SBATCH --{option}\n" in script
     assert f"srun --unbuffered --output {tmp_path}/s/.submitit/%A_%a/" in script
+
+    alone = call_train(*SMALL, "trainer.max_epochs=40", "hydra.run.dir=alone")
+    assert alone.status == 0, alone.err
+    told, expected = read_metrics(job), read_metrics(tmp_path / "alone")
+    for tag in ("train/elbo", "val/best_elbo", "test/elbo", "best_epoch"):
+        assert told[tag] == expected[tag]
 
 
 def test_jobs_that_slurm_refuses_or_cancels_are_told_in_a_line(

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from vae_lightning.cli.signals import terminate_as_interrupt
 from vae_lightning.errors import ConfigError
 
 # In the folder of a sweep, as the settings of its launchers have it.
@@ -60,13 +61,14 @@ def check_available(launcher: Any) -> None:
             )
 
 
-def take_over_tasks() -> None:
-    """Have Lightning start the processes of a job: SLURM has started it as a single task.
-
-    Lightning would take the tasks of SLURM for its processes, and queue the job again itself.
-    """
+def prepare_process() -> None:
+    """Change what SLURM and submitit have set in the process of a job."""
     if "SLURM_NTASKS" in os.environ:
-        os.environ["SLURM_JOB_NAME"] = "interactive"  # as Lightning documents
+        # A job is a single task. Lightning would take the tasks for its own processes, and queue
+        # the job again itself; it documents this name as the way to prevent that.
+        os.environ["SLURM_JOB_NAME"] = "interactive"
+    if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+        terminate_as_interrupt()  # submitit ignores SIGTERM
 
 
 def submitted(sweep: Path) -> set[str]:
