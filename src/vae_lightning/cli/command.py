@@ -34,6 +34,7 @@ def run(
     own_folder: bool = True,
     after_sweep: Callable[[Path], None] | None = None,
     resumable: bool = False,
+    rewrite: Callable[[CommandLine], CommandLine] | None = None,
 ) -> None:
     """Run a command as its user typed it.
 
@@ -51,6 +52,7 @@ def run(
         after_sweep: called with the folder of a sweep when its jobs have ended, failed ones
             included.
         resumable: a job leaves checkpoints to go on from, and `resume` names a sweep that goes on.
+        rewrite: makes the command line that is run of the one that was typed.
     """
     set_up()
     terminate_as_interrupt()
@@ -64,6 +66,8 @@ def run(
             line = parse(sys.argv[1:])
             if resumable:
                 line = with_resumed_sweep(config_name, line)
+            if rewrite:
+                line = rewrite(line)
             if line.version:
                 print(f"vae_lightning {__version__}")
             elif line.help:

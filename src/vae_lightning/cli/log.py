@@ -17,7 +17,7 @@ from vae_lightning.errors import UserError
 from vae_lightning.utils.progress import erase
 
 # The folders of the other commands hold files to be used elsewhere or given away.
-_LOGGED = ("train", "evaluate", "detect", "benchmark")
+_LOGGED = ("train", "evaluate", "detect", "search", "benchmark")
 
 _STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # The name and the space before the text of a line such as "run         outputs/...".
