@@ -28,7 +28,11 @@ def test_a_parameter_is_written_as_on_the_command_line_of_hydra(
 
 
 def test_values_are_those_of_the_space_and_short() -> None:
-    texts = ("lr=tag(log, interval(1e-4, 1e-2))", "dim=range(8,65,8)", "wide=interval(1.00009,1.0001)")
+    texts = (
+        "lr=tag(log, interval(1e-4, 1e-2))",
+        "dim=range(8,65,8)",
+        "wide=interval(1.00009,1.0001)",
+    )
     space = parse_space([*texts, "prior=vamp,mixture"])
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     seen = [[one.suggest(study.ask()) for one in space] for _ in range(50)]
