@@ -38,6 +38,7 @@ class Search:
         space: the parameters.
         options: by the keys of `SearchOptions`.
         seed: of the sampler, and the first of the runs.
+        max_epochs: of each run; 0 if they are not counted.
         fetches: the data of a trial may be another than that of the search.
     """
 
@@ -46,6 +47,7 @@ class Search:
     space: tuple[Parameter, ...]
     options: SearchOptions
     seed: int
+    max_epochs: int
     fetches: bool
 
 
@@ -92,6 +94,7 @@ def prepare(config: dict[str, Any]) -> Search:
         space=tuple(space),
         options=options,
         seed=config["seed"],
+        max_epochs=max(0, config["trainer"]["max_epochs"] or 0),
         fetches=any(key.partition(".")[0] == "data" for key in keys),
     )
 

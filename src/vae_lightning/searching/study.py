@@ -87,4 +87,5 @@ def _sampler(search: Search, seeds: list[int]) -> BaseSampler:
 def _pruner(search: Search) -> BasePruner:
     if search.options["pruner"] == "none":
         return NopPruner()
-    return MedianPruner(n_startup_trials=5, n_warmup_steps=1)
+    # A small learning rate is behind at first, and may win.
+    return MedianPruner(n_startup_trials=5, n_warmup_steps=max(2, search.max_epochs // 5))
