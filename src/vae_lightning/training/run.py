@@ -61,8 +61,8 @@ def train(run: Run) -> Outcome:
             report.print_stopped(run)
             metrics.update(report.metrics_of(trainer))
             if module.images_trained:
-                images = module.images_trained * trainer.world_size
-                metrics |= {"seconds": module.seconds, "images_per_second": images / module.seconds}
+                speed = module.images_trained / module.seconds
+                metrics |= {"seconds": module.seconds, "images_per_second": speed}
             saver: Any = trainer.checkpoint_callback
             saved = (saver.best_model_path or saver.last_model_path) if saver else None
             kept = Checkpoint(saved) if saved else None
