@@ -10,6 +10,7 @@ from typing import Any
 from vae_lightning.cli.error_messages import first_line, quoted
 from vae_lightning.cli.overrides import is_sweep
 from vae_lightning.errors import ConfigError
+from vae_lightning.utils.rank import of_first_process, rank
 
 # Overrides by which users name the folder. Any other folder gets a number if the name is taken.
 _NAMED_BY = ("hydra.run.dir=", "hydra.sweep.dir=", "output_dir=")
@@ -56,7 +57,7 @@ class OutputFolder:
             if match := re.fullmatch("Interpolation key '(.+)' not found", line):
                 line = f"{match[1]} cannot be left out: this command needs it"
             raise ConfigError(line) from error
-        self.path = path if self._named_by else _unused(path)
+        self.path = path if self._named_by else Path(of_first_process(str(_unused(path))))
 
     @property
     def override(self) -> str:
@@ -110,7 +111,7 @@ class OutputFolder:
     def make(self) -> bool:
         """Create the folder; return False if another process has created it in the meantime."""
         try:
-            self.path.mkdir(parents=True, exist_ok=bool(self._named_by))
+            self.path.mkdir(parents=True, exist_ok=bool(self._named_by) or rank() > 0)
         except FileExistsError:
             return False
         return True

@@ -16,6 +16,7 @@ from torch import Tensor
 from vae_lightning.callbacks.tensorboard import logger_of
 from vae_lightning.cli.error_messages import quoted
 from vae_lightning.cli.paths import relative
+from vae_lightning.cli.processes import ending_together
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.config import check_keys, check_type, compose, instantiate, to_container
 from vae_lightning.config.compatibility import check_precision
@@ -226,7 +227,8 @@ def evaluate(evaluation: Evaluation, loggers: Sequence[Logger] | None = None) ->
                 # The other processes do as many at the same time.
                 advance=lambda count: advance(count * trainer.world_size),
             )
-            trainer.test(module, verbose=False)
+            with ending_together(trainer):
+                trainer.test(module, verbose=False)
         bounds = module.bounds
         scores |= likelihood_scores(bounds, math.prod(model.image_shape))
         if not has_bound(model):

@@ -18,7 +18,6 @@ from vae_lightning.objectives.objective import SCORE, TERMS
 from vae_lightning.training.batch_checks import check_batches
 from vae_lightning.training.freezing import freeze, keep_frozen
 from vae_lightning.training.initial_weights import initialize_from_images
-from vae_lightning.training.processes import of_each_process
 from vae_lightning.training.resuming import configure_resumed
 from vae_lightning.training.scheduling import (
     Interval,
@@ -29,6 +28,7 @@ from vae_lightning.training.scheduling import (
 )
 from vae_lightning.training.step_overhead import LowOverheadModule
 from vae_lightning.training.terms import TermSums, TrainedBatch, read, term_means
+from vae_lightning.utils.processes import of_each_process
 from vae_lightning.utils.random_state import fixed_noise, random_state, set_random_state
 from vae_lightning.utils.steps import is_log_point
 
