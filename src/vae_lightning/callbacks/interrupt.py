@@ -8,6 +8,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from vae_lightning.cli.resume import resume_command
+from vae_lightning.utils.processes import Agreement
 from vae_lightning.utils.steps import completes_step
 
 
@@ -25,10 +26,12 @@ class SaveOnInterrupt(Callback):
         self.path = Path(dirpath) / "last.ckpt"
         self._stop_requested = False
         self._stopped_after_step = False
+        self._agreement = Agreement()
         self._previous_handler: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stop_requested = False
+        self._agreement = Agreement()
         try:
             self._previous_handler = signal.signal(signal.SIGINT, self._request_stop)
         except ValueError:  # only the main thread receives signals
@@ -39,11 +42,12 @@ class SaveOnInterrupt(Callback):
     ) -> None:
         # After the last step of an epoch the epoch is finished first, and the next step stops.
         # Gradients that are accumulated are not saved: their step is finished first as well.
-        if (
-            self._stop_requested
-            and not trainer.is_last_batch
-            and completes_step(trainer, batch_idx)
-        ):
+        if trainer.is_last_batch or not completes_step(trainer, batch_idx):
+            return
+        received = self._agreement.on_signal(
+            trainer.global_step, signal.SIGINT if self._stop_requested else None
+        )
+        if received is not None:
             self._stopped_after_step = True
             raise KeyboardInterrupt
 
