@@ -9,10 +9,17 @@ from vae_lightning.utils.rank import of_first_process, rank
 SLURM = {
     "SLURM_NTASKS": "2",
     "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_NTASKS_PER_NODE": "2",
     "SLURM_NODELIST": "127.0.0.1",
     "SLURM_JOB_ID": str(os.getpid()),  # Lightning takes a port from it
 }
-CODE = "import sys; from vae_lightning.utils.rank import *; print(of_first_process(sys.argv[1]))"
+# The first process, which holds the text, has to outlive the other.
+CODE = """
+import sys
+from vae_lightning.utils.rank import of_first_process
+print(of_first_process(sys.argv[1]), flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.mark.parametrize(
@@ -43,9 +50,11 @@ def test_processes_of_a_slurm_step_share_the_text_of_the_first() -> None:
         subprocess.Popen(
             [sys.executable, "-c", CODE, f"text {number}"],
             env={**os.environ, **SLURM, "SLURM_PROCID": str(number)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         for number in (0, 1)
     ]
-    assert [process.communicate(timeout=100)[0] for process in processes] == ["text 0\n"] * 2
+    said = [process.communicate(timeout=100)[0] for process in reversed(processes)]
+    assert said == ["text 0\n"] * 2

@@ -5,6 +5,8 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING
 
+from vae_lightning.errors import ConfigError
+
 if TYPE_CHECKING:  # loaded by what runs, not by --help
     from torch.distributed.distributed_c10d import Store
 
@@ -28,6 +30,9 @@ def of_first_process(text: str) -> str:
     """The text of the first process, in all processes that torchrun or SLURM's srun has started.
 
     Those that Lightning starts are given theirs on the command line.
+
+    Raises:
+        ConfigError: srun was called with an option that Lightning does not support.
     """
     store = _store()
     if store is None:
@@ -52,7 +57,10 @@ def _store() -> "Store | None":
     if tasks > 1 and "LOCAL_RANK" not in os.environ:
         from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-        environment = SLURMEnvironment()
+        try:
+            environment = SLURMEnvironment()
+        except RuntimeError as error:  # of options of srun that Lightning does not support
+            raise ConfigError(" ".join(str(error).split())) from error
         # Lightning uses the port itself later on.
         address, port = environment.main_address, environment.main_port + 1
         return TCPStore(address, port, tasks, is_master=rank() == 0)
