@@ -196,9 +196,16 @@ def test_an_interrupt_of_one_process_stops_both_and_the_run_goes_on_to_the_last_
     for name, weight in weights(tmp_path / "again" / "checkpoints" / "last.ckpt").items():
         assert torch.equal(weight, expected[name]), name
 
+    # Noise and all, one process measures what two have: the same batches, with the same seeds.
+    left = [item for item in NOISY if item not in (*TWO, "data=digits")]
+    best = f"ckpt_path={folder / 'checkpoints' / 'best.ckpt'}"
+    tested = read_metrics(train_alone(tmp_path / "tested", *left, best, "train=false"))
+    measured = read_metrics(folder)
+    for name in ("test/elbo", "test/rate", "test/distortion"):
+        assert tested[name] == pytest.approx(measured[name], rel=1e-6)
+
     # One process does the rest of the epoch: 64 images in a step in place of 128.
     (interrupted,) = (tmp_path / "outputs" / "train" / "runs").iterdir()
-    left = [item for item in NOISY if item not in (*TWO, "data=digits")]
     train_alone(
         tmp_path / "one", *left, f"trainer.max_epochs={step // STEPS + 1}",
         f"ckpt_path={interrupted / 'checkpoints' / 'last.ckpt'}",
