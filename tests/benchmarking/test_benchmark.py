@@ -78,6 +78,7 @@ def test_scaling_varies_one_key_at_a_time_and_says_how_times_grow(
     ("override", "message"),
     [
         ("measure=scalling", "did you mean scaling?"),
+        ("scaling.images=[1,2,3,1301]", "needs more than the 1,300 training images"),
         ("scaling.width=[1,2,3]", "scaling.width=[1, 2, 3] should be 4 numbers or more"),
         ("scaling.images=[0,1,2,3]", "from 1"),
         ("scaling.steps=0", "scaling.steps=0 is out of range"),
@@ -86,7 +87,8 @@ def test_scaling_varies_one_key_at_a_time_and_says_how_times_grow(
 def test_a_grid_that_cannot_be_fitted_is_refused(
     call_command: CallCommand, override: str, message: str
 ) -> None:
-    outcome = call_command(*DIGITS, "measure=scaling", override, command="benchmark")
+    options = ("scaling.images=[1,2,3,4]", "measure=scaling")
+    outcome = call_command(*DIGITS, *options, override, command="benchmark")
     assert outcome.status == 1
     assert message in outcome.err
     assert len(outcome.err.splitlines()) == 1

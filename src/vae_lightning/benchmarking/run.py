@@ -71,10 +71,12 @@ def prepare(config: dict[str, Any]) -> Benchmark:
             at_least(key, config[key], 1)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-    scaling.check(config["scaling"])
     if config["measure"] == "baselines" and config["model"]["image_shape"] != [1, 28, 28]:
         raise ConfigError("the benchmark's networks are for images of 28x28 pixels: use data=mnist")
-    return Benchmark(config, build(_of_train(config)))
+    run = build(_of_train(config))
+    if config["measure"] == "scaling":
+        scaling.check(config["scaling"], run.datamodule.num_images["train"])
+    return Benchmark(config, run)
 
 
 def measure(benchmark: Benchmark) -> None:

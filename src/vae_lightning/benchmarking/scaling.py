@@ -109,11 +109,15 @@ class _SecondEpoch(Callback):
         self.seconds = time.perf_counter() - self._started
 
 
-def check(scaling: Any) -> None:
+def check(scaling: Any, num_images: int) -> None:
     """Check the values of `scaling`.
 
+    Args:
+        scaling: a section of the benchmark's configuration.
+        num_images: in the training split.
+
     Raises:
-        ConfigError: one is missing, or they are too few or not positive.
+        ConfigError: one is missing, or they are too few or not positive, or more than there are.
     """
     check_type(scaling["steps"], int, "scaling.steps")
     if scaling["steps"] < 1:
@@ -124,6 +128,10 @@ def check(scaling: Any) -> None:
             raise ConfigError(
                 f"scaling.{axis}={scaling[axis]} should be {_MIN_VALUES} numbers or more, from 1"
             )
+    if max(scaling["images"]) > num_images:
+        raise ConfigError(
+            f"scaling.images={scaling['images']} needs more than the {num_images:,} training images"
+        )
 
 
 def measure(config: dict[str, Any], of_train: dict[str, Any]) -> list[Curve]:
