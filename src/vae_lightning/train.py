@@ -45,7 +45,14 @@ def summarize_sweep(folder: Path) -> None:
 
 
 def main() -> None:
-    run("train", prepare=prepare, task=train, fetch=fetch_data, after_sweep=summarize_sweep)
+    run(
+        "train",
+        prepare=prepare,
+        task=train,
+        fetch=fetch_data,
+        after_sweep=summarize_sweep,
+        resumable=True,
+    )
 
 
 if __name__ == "__main__":

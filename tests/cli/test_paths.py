@@ -13,6 +13,7 @@ from PIL import Image
 
 from conftest import MINIMAL, CallCommand, Outcome, read_metrics, write_fake_mnist
 from vae_lightning.checkpoint import Checkpoint
+from vae_lightning.cli.error_messages import quoted
 from vae_lightning.data.fingerprint import fingerprint
 from vae_lightning.errors import CheckpointError, DataError
 
@@ -157,15 +158,16 @@ def test_relative_paths_are_those_of_the_command_if_each_job_has_a_working_direc
     where = "hydra.sweep.dir=runs" if sweep else "hydra.run.dir=runs/0_image_folder"
     outcome = call_command(*TRAIN, *sweep, "data.root=photos", chdir, where)
     assert outcome.status == 0, outcome.err
-    run = "runs/0_image_folder"
+    run = "runs/0_seed=1" if sweep else "runs/0_image_folder"
     if not sweep:
         assert f"run         {run}" in outcome.out
     assert list(Checkpoint(run).data().class_names) == ["cat", "dog"]
     seeds = ("-m", "seed=1,2") if sweep else ()
-    outcome = call_command(f"ckpt_path={run}", *seeds, *EVALUATE, chdir, command="evaluate")
+    checkpoint = f"ckpt_path={quoted(run)}"
+    outcome = call_command(checkpoint, *seeds, *EVALUATE, chdir, command="evaluate")
     assert outcome.status == 0, outcome.err
     assert len(list(Path(run).glob("evaluate/**/metrics.json"))) == max(1, len(seeds))
-    resume = (*TRAIN, "data.root=photos", "trainer.max_epochs=2", f"ckpt_path={run}", chdir)
+    resume = (*TRAIN, "data.root=photos", "trainer.max_epochs=2", checkpoint, chdir)
     assert call_command(*resume).status == 0
 
 

@@ -79,12 +79,13 @@ def test_a_sweep_into_a_folder_that_the_user_named_runs_once(call_command: CallC
     sweep = (*DIGITS, *MINIMAL, "trainer.max_epochs=1", "-m", "seed=0", "hydra.sweep.dir=named")
     first = call_command(*sweep)
     assert first.status == 0, first.err
-    checkpoint = Path("named/0_digits/checkpoints/best.ckpt")
+    checkpoint = Path("named/0/checkpoints/best.ckpt")
     before = checkpoint.read_bytes()
     again = call_command(*sweep)
     assert again.status == 1
     assert again.err == (
-        "error: named already holds a sweep, which this one would overwrite: name a new folder\n"
+        "error: named already holds a sweep, which this one would overwrite: name a new folder, "
+        "or write resume=named to go on with it\n"
     )
     assert checkpoint.read_bytes() == before
 

@@ -100,7 +100,7 @@ def test_each_job_of_a_sweep_has_a_folder(call: Call, tmp_path: Path) -> None:
     sweep = only(tmp_path / "run" / "generate")
     assert sweep.name.startswith("multirun_")
     latents = []
-    for job in ("0", "1"):
+    for job in ("0_temperature=0.5", "1_temperature=1.0"):
         with np.load(sweep / job / "samples.npz") as found:
             latents.append(found["latents"])
     np.testing.assert_allclose(latents[0], 0.5 * latents[1], rtol=1e-6)

@@ -20,10 +20,10 @@ def test_a_sweep_ends_with_the_leaderboard_and_the_reason_of_failed_jobs(
     (sweep,) = (tmp_path / "outputs/train/multiruns").iterdir()
     table = outcome.out.rpartition("\njob ")[2]
     assert "* │ 0.001 │    1 │" in table
-    assert "1_digits: failed: distortion" in table
+    assert "1_lr=1e+30: failed: distortion" in table
     facts = json.loads((sweep / "summary.json").read_text())
     assert [row["setting"] for row in facts["groups"][0]["rows"]] == [{"optimizer.lr": 0.001}]
-    assert facts["without_result"][0]["folder"] == "1_digits"
+    assert facts["without_result"][0]["folder"] == "1_lr=1e+30"
 
 
 def test_without_validation_a_sweep_is_sorted_by_the_test(

@@ -326,7 +326,7 @@ def test_a_sweep_gives_each_job_a_folder_and_the_result_that_it_has_alone(
     process = run_command(*options, "-m", "model.latent_dim=2,3", "seed=0,1")
     assert process.returncode == 0, process.stderr
     lines = [line for line in process.stdout.splitlines() if line.startswith("job ")]
-    assert lines[0] == "job 1 of 4: model.latent_dim=2 seed=0"
+    assert lines[0] == "job 1 of 4: latent_dim=2 seed=0"
     assert re.fullmatch(r"job 4 of 4: model.latent_dim=3 seed=1 · \d+:\d\d left", lines[3])
     (sweep,) = (tmp_path / "outputs" / "train" / "multiruns").iterdir()
     jobs = sorted(path for path in sweep.iterdir() if path.is_dir())

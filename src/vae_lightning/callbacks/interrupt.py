@@ -1,6 +1,7 @@
-"""Ctrl-C finishes the step, saves a checkpoint and prints how to resume."""
+"""Ctrl-C and SIGTERM finish the step, save a checkpoint and print how to resume."""
 
 import signal
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -8,15 +9,18 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from vae_lightning.cli.resume import resume_command
+from vae_lightning.cli.signals import interrupt_of
 from vae_lightning.utils.processes import Agreement
 from vae_lightning.utils.steps import completes_step
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class SaveOnInterrupt(Callback):
-    """Stops at the end of a step on Ctrl-C, saves `last.ckpt`, and prints how to resume.
+    """Stops at the end of a step on Ctrl-C or SIGTERM, saves `last.ckpt`, prints how to resume.
 
     A run resumed from that checkpoint ends bit for bit as one that was never interrupted. A second
-    Ctrl-C stops immediately, without saving.
+    signal stops immediately, without saving.
 
     Args:
         dirpath: folder of the checkpoint.
@@ -24,18 +28,18 @@ class SaveOnInterrupt(Callback):
 
     def __init__(self, dirpath: str) -> None:
         self.path = Path(dirpath) / "last.ckpt"
-        self._stop_requested = False
+        self._requested: int | None = None
         self._stopped_after_step = False
         self._agreement = Agreement()
-        self._previous_handler: Any = None
+        self._previous_handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stop_requested = False
+        self._requested = None
         self._agreement = Agreement()
-        try:
-            self._previous_handler = signal.signal(signal.SIGINT, self._request_stop)
-        except ValueError:  # only the main thread receives signals
-            self._previous_handler = None
+        if threading.current_thread() is threading.main_thread():  # which receives signals
+            self._previous_handlers = {
+                signum: signal.signal(signum, self._request_stop) for signum in _SIGNALS
+            }
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -44,12 +48,10 @@ class SaveOnInterrupt(Callback):
         # Gradients that are accumulated are not saved: their step is finished first as well.
         if trainer.is_last_batch or not completes_step(trainer, batch_idx):
             return
-        received = self._agreement.on_signal(
-            trainer.global_step, signal.SIGINT if self._stop_requested else None
-        )
+        received = self._agreement.on_signal(trainer.global_step, self._requested)
         if received is not None:
             self._stopped_after_step = True
-            raise KeyboardInterrupt
+            raise interrupt_of(received)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restore()
@@ -60,16 +62,17 @@ class SaveOnInterrupt(Callback):
         self._restore()
         if not self._stopped_after_step:
             return
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         if trainer.is_global_zero:
-            resume = resume_command(self.path)
-            print(f"\nStopped at step {trainer.global_step}. To go on:\n  {resume}")
+            command = resume_command(self.path)
+            way_on = f" To go on:\n  {command}" if command else ""
+            print(f"\nStopped at step {trainer.global_step}.{way_on}", flush=True)
 
     def _request_stop(self, signum: int, frame: FrameType | None) -> None:
-        self._stop_requested = True
+        self._requested = signum
         self._restore()
 
     def _restore(self) -> None:
-        if self._previous_handler is not None:
-            signal.signal(signal.SIGINT, self._previous_handler)
-            self._previous_handler = None
+        for signum, handler in self._previous_handlers.items():
+            signal.signal(signum, handler)
+        self._previous_handlers = {}

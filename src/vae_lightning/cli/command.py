@@ -3,24 +3,24 @@
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TypeVar
 
 from vae_lightning import __version__
-from vae_lightning.cli.lightning_settings import quiet_lightning
 from vae_lightning.cli.overrides import (
     CommandLine,
     compose_job,
     parse,
     without_sweeps,
 )
+from vae_lightning.cli.resume import with_resumed_sweep
 from vae_lightning.cli.running import Command, Config
+from vae_lightning.cli.set_up import set_up
+from vae_lightning.cli.signals import Terminated, exit_status, terminate_as_interrupt
 from vae_lightning.cli.user_errors import show
 from vae_lightning.config import CONF_DIR, instantiate
-from vae_lightning.config.resolvers import register_resolvers
 from vae_lightning.errors import UserError
 from vae_lightning.utils.rank import rank
 
@@ -34,6 +34,7 @@ def run(
     fetch: Callable[[Config], None] | None = None,
     own_folder: bool = True,
     after_sweep: Callable[[Path], None] | None = None,
+    resumable: bool = False,
 ) -> None:
     """Run a command as its user typed it.
 
@@ -50,18 +51,20 @@ def run(
             says, and there are no sweeps.
         after_sweep: called with the folder of a sweep when its jobs have ended, failed ones
             included.
+        resumable: a job leaves checkpoints to go on from, and `resume` names a sweep that goes on.
     """
-    register_resolvers()
-    quiet_lightning()
+    set_up()
+    terminate_as_interrupt()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # The encoding of a terminal may lack characters of our output.
             stream.reconfigure(errors="replace")
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    command = Command(config_name, prepare, task, fetch, after_sweep=after_sweep)
+    command = Command(config_name, prepare, task, fetch, False, after_sweep, resumable)
     try:
         try:
             line = parse(sys.argv[1:])
+            if resumable:
+                line = with_resumed_sweep(config_name, line)
             if line.version:
                 print(f"vae_lightning {__version__}")
             elif line.help:
@@ -80,10 +83,10 @@ def run(
             sys.exit(1)
         finally:
             sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        command.show_not_started()
-        sys.exit(130)  # the status that shells use for an interrupt
+    except KeyboardInterrupt as interrupt:
+        print("terminated" if isinstance(interrupt, Terminated) else "interrupted", file=sys.stderr)
+        command.show_rest()
+        sys.exit(exit_status(interrupt))
     except BrokenPipeError:  # `--help | head`
         # Python flushes what is left when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

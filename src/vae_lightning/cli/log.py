@@ -46,6 +46,8 @@ class Log:
     def open_in(self, folder: Path, overrides: Sequence[str]) -> None:
         """Write to `<folder>/<command>.log` from now on, after what was printed before.
 
+        A run that goes on in its folder adds to its log.
+
         Args:
             folder: of the run.
             overrides: of the command line, for the first line of the file.
@@ -55,7 +57,7 @@ class Log:
             return
         path = folder.absolute() / f"{self.command}.log"
         # A line at a time, so that the file is complete even if the process is killed.
-        self._file = path.open("w", encoding="utf-8", buffering=1)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
         started = f"{datetime.now():%Y-%m-%d %H:%M:%S}  vae_lightning {__version__}"
         self.add(f"{started}  {shlex.join([self.command, *overrides])}\n")
         for line in kept:

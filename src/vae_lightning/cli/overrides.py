@@ -21,6 +21,9 @@ from vae_lightning.cli.error_messages import (
 from vae_lightning.config import CONF_DIR, compose
 from vae_lightning.errors import ConfigError
 
+# The keys that all jobs of a sweep share: they are not in the names of the jobs' folders.
+FIXED_KEYS = "hydra.job.config.override_dirname.exclude_keys"
+
 
 @dataclass
 class CommandLine:
@@ -36,6 +39,7 @@ class CommandLine:
         informative: the flags ask Hydra for information, and nothing is run.
         multirun: `-m` is among the flags.
         config_dir: a further folder of configuration files.
+        resumed: the line is that of a sweep that goes on in its folder.
     """
 
     flags: list[str]
@@ -47,6 +51,7 @@ class CommandLine:
     informative: bool
     multirun: bool
     config_dir: str | None
+    resumed: bool = False
 
     @property
     def arguments(self) -> list[str]:
@@ -135,22 +140,49 @@ def jobs(config_name: str, line: CommandLine) -> Iterator[Any]:
         yield compose_job(config_name, line, overrides) if several else config
         return
     overrides = [*(f"{key}={value}" for key, value in swept.items()), *overrides]
-    choices = []
+    # In the order of Hydra, which numbers the jobs: a key that is repeated keeps its first place.
+    choices: dict[str, list[str]] = {}
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         for override in _parsed(overrides, loader):
             key = override.get_key_element()
-            if override.is_interval_sweep():
+            if override.is_interval_sweep() and lists_jobs(config.hydra):
                 raise ConfigError(f"{key} is swept over an interval: list its values instead")
             if override.is_sweep_override():
-                values = list(override.sweep_string_iterator())
+                values = _values(override)
                 if not values:
                     raise ConfigError(f"{override.input_line} is a sweep over no values")
-                choices.append([f"{key}={value}" for value in values])
+                choices[key] = [f"{key}={value}" for value in values]
             else:
-                choices.append([str(override.input_line)])
-    for combination in itertools.product(*choices):
-        yield compose_job(config_name, line, combination)
+                choices[key] = [str(override.input_line)]
+    fixed = f"{FIXED_KEYS}=[{','.join(fixed_keys(overrides))}]"
+    for combination in itertools.product(*choices.values()):
+        yield compose_job(config_name, line, [*combination, fixed])
+
+
+def lists_jobs(settings: Any) -> bool:
+    """Whether a sweep runs each combination of values, rather than those that a sweeper chooses.
+
+    Args:
+        settings: under the key `hydra`.
+    """
+    return str(settings.sweeper._target_).endswith(".BasicSweeper")
+
+
+def fixed_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys with one value among the overrides of a sweep."""
+    parsed = _parsed(overrides)
+    swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
+    keys = dict.fromkeys(item.key_or_group for item in parsed if item.key_or_group not in swept)
+    return [key for key in keys if key.partition(".")[0] != "hydra"]
+
+
+def _values(override: Any) -> list[str]:
+    """The values of a key that is swept; of an interval its ends."""
+    if override.is_interval_sweep():
+        interval = override.value()
+        return [str(interval.start), str(interval.end)]
+    return list(override.sweep_string_iterator())
 
 
 def _of_swept_options(config_name: str, line: CommandLine) -> ConfigError | None:
@@ -177,17 +209,6 @@ def _of_swept_options(config_name: str, line: CommandLine) -> ConfigError | None
 def is_sweep(settings: Any) -> bool:
     """Whether the settings under the key `hydra` belong to a sweep."""
     return str(settings.mode) == "RunMode.MULTIRUN"
-
-
-def swept_settings(configs: Sequence[Any]) -> list[str]:
-    """The overrides of each job of a sweep that other jobs do not have, separated by spaces.
-
-    Args:
-        configs: of all jobs, composed, including the settings under `hydra`.
-    """
-    overrides = [list(config.hydra.overrides.task) for config in configs]
-    shared = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
-    return [" ".join(item for item in job if item not in shared) for job in overrides]
 
 
 def without_sweeps(overrides: Sequence[str]) -> list[str]:

@@ -7,16 +7,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from vae_lightning.cli.error_messages import first_line, quoted
+from vae_lightning.cli.error_messages import first_line
 from vae_lightning.cli.overrides import is_sweep
 from vae_lightning.errors import ConfigError
 from vae_lightning.utils.rank import of_first_process, rank
 
 # Overrides by which users name the folder. Any other folder gets a number if the name is taken.
 _NAMED_BY = ("hydra.run.dir=", "hydra.sweep.dir=", "output_dir=")
-
-# The message with which a job of a sweep has failed, in its folder.
-ERROR_FILE = "error.txt"
 
 # What the commands leave in the folder of a run.
 _RESULTS = ("checkpoints/*.ckpt", "metrics.json", "generate.json", "detect.json", "model.json")
@@ -36,14 +33,16 @@ class OutputFolder:
     Args:
         config: composed, including the settings under `hydra`.
         overrides: of the command line.
+        resumed: it holds the sweep that goes on.
 
     Raises:
         ConfigError: the name depends on a key that is missing.
     """
 
-    def __init__(self, config: Any, overrides: Sequence[str]) -> None:
+    def __init__(self, config: Any, overrides: Sequence[str], resumed: bool = False) -> None:
         from omegaconf.errors import OmegaConfBaseException
 
+        self._resumed = resumed
         self._sweep = is_sweep(config.hydra)
         self._key = folder_key(config)
         self._named_by = [
@@ -58,12 +57,10 @@ class OutputFolder:
                 line = f"{match[1]} cannot be left out: this command needs it"
             raise ConfigError(line) from error
         self.path = path if self._named_by else Path(of_first_process(str(_unused(path))))
-
-    @property
-    def override(self) -> str:
-        """The override that makes Hydra use this folder."""
-        key = "hydra.sweep.dir" if self._sweep else "hydra.run.dir"
-        return f"{key}={quoted(str(self.path))}"
+        if not self._sweep and config.get("train") and config.get("ckpt_path") is not None:
+            # A run may go on in the folder that holds its checkpoint.
+            checkpoint = Path(str(config.ckpt_path)).expanduser().absolute()
+            self._resumed = checkpoint.is_relative_to(self.path.absolute())
 
     def set_in(self, config: Any) -> None:
         """Set the folder in a composed configuration, so that objects are built with it."""
@@ -101,11 +98,16 @@ class OutputFolder:
                 f"the folder {path} cannot be created: {error.strerror}: set {self._key} to a "
                 "folder that can be written"
             ) from error
+        if self._resumed:
+            return
         jobs = "*/" if self._sweep else ""
         if any(file for name in _RESULTS for file in path.glob(jobs + name)):
             held = "a sweep" if self._sweep else "a run"
+            resumes = self._sweep and self._key == "paths.output_dir"
+            way_on = f", or write resume={path} to go on with it" if resumes else ""
             raise ConfigError(
-                f"{path} already holds {held}, which this one would overwrite: name a new folder"
+                f"{path} already holds {held}, which this one would overwrite: name a new "
+                f"folder{way_on}"
             )
 
     def make(self) -> bool:
@@ -117,8 +119,8 @@ class OutputFolder:
         return True
 
 
-def check_job_folders(configs: Sequence[Any]) -> None:
-    """Refuse a `hydra.sweep.subdir` that gives several jobs of a sweep the same folder.
+def job_folders(configs: Sequence[Any]) -> list[Path]:
+    """The folders of all jobs of a sweep, in that of the sweep.
 
     Args:
         configs: of all jobs, composed, including the settings under `hydra`.
@@ -126,27 +128,20 @@ def check_job_folders(configs: Sequence[Any]) -> None:
     Raises:
         ConfigError: two jobs would overwrite each other.
     """
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf import read_write
 
-    taken = set()
-    for config in configs:
-        try:
-            folder = config.hydra.sweep.subdir
-        except OmegaConfBaseException:  # it has the number of the job, which only Hydra knows
-            return
-        if folder in taken:
+    folders = []
+    for number, config in enumerate(configs):
+        with read_write(config.hydra):
+            config.hydra.job.num = number
+        folders.append(Path(str(config.hydra.sweep.subdir)))
+    for folder in folders:
+        if folders.count(folder) > 1:
             raise ConfigError(
                 f"hydra.sweep.subdir={folder} is the folder of several jobs: leave it out, or add "
                 "the number of the job, as in 'hydra.sweep.subdir=${hydra.job.num}'"
             )
-        taken.add(folder)
-
-
-def record_error(config: Any, error: Exception) -> None:
-    """Write the message with which a job has failed into its folder."""
-    folder = Path(str(config.paths.run_dir))
-    if folder.is_dir():
-        (folder / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")
+    return folders
 
 
 def _unused(path: Path) -> Path:

@@ -27,10 +27,11 @@ def swept_settings_of_job() -> dict[str, Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
-    if not HydraConfig.initialized() or not is_sweep(HydraConfig.get()):
+    if not HydraConfig.initialized():
         return {}
     job = HydraConfig.get()
-    file = Path(job.runtime.cwd) / job.sweep.dir / "multirun.yaml"
+    place = Path(job.sweep.dir) if is_sweep(job) else Path(job.runtime.output_dir).parent
+    file = Path(job.runtime.cwd) / place / "multirun.yaml"
     if not file.is_file():
         return {}
     sweep: Any = OmegaConf.load(file)

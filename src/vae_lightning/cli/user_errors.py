@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 from vae_lightning.cli.log import wrapped
@@ -29,6 +30,46 @@ def show(error: UserError) -> None:
         if sys.stderr.isatty():
             line = wrapped(line, shutil.get_terminal_size().columns)
         print(line, file=sys.stderr)
+
+
+def translated(config: Any, job: Callable[[], float | None]) -> float | None:
+    """Run a job; what the machine lacks is an error that the user can fix, and Ctrl-C an interrupt.
+
+    Args:
+        config: of the job, composed.
+        job: to be run.
+
+    Raises:
+        UserError: the disk is full, or memory is.
+    """
+    try:
+        return job()
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise disk_error(error, config) from error
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        reason = str(error).strip().splitlines()
+        raise UserError(
+            f"out of memory{f' ({reason[0]})' if reason else ''}: choose a smaller "
+            "data.batch_size, or a smaller model"
+        ) from error
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's reaction to Ctrl-C
+            raise type(end.__context__)() from None
+        raise
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # torch.OutOfMemoryError is a RuntimeError; on the CPU, torch raises that one itself.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "not enough memory" in str(error)
+        or "can't allocate memory" in str(error)
+    )
 
 
 def disk_error(error: OSError, config: Any) -> UserError:

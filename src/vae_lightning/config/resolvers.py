@@ -1,6 +1,7 @@
 """Resolvers: values that `conf/` computes from other keys. Imports neither torch nor lightning."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,9 +11,9 @@ from vae_lightning.utils.image_size import image_shape
 def register_resolvers() -> None:
     """Register the resolvers of `conf/` with OmegaConf.
 
-    `${result_folder:checkpoint,chosen,name}`, `${classes_of_folder:root}`,
-    `${classes_of_emnist:split}`, `${classes_of_attribute:attribute}`, `${array_file:path,name}`,
-    `${image_shape:channels,size}` and `${pseudo_inputs:posterior}`.
+    `${result_folder:checkpoint,chosen,name}`, `${job_folder:number,overrides,fixed_keys}`,
+    `${classes_of_folder:root}`, `${classes_of_emnist:split}`, `${classes_of_attribute:attribute}`,
+    `${array_file:path,name}`, `${image_shape:channels,size}` and `${pseudo_inputs:posterior}`.
     """
     from omegaconf import OmegaConf
 
@@ -20,6 +21,7 @@ def register_resolvers() -> None:
     for renamed in (r"register_new_resolver\(\)", "The version_base parameter"):
         warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
     OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
+    OmegaConf.register_new_resolver("job_folder", _job_folder, replace=True)
     OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)
     OmegaConf.register_new_resolver("classes_of_emnist", _classes_of_emnist, replace=True)
     OmegaConf.register_new_resolver("classes_of_attribute", _classes_of_attribute, replace=True)
@@ -43,6 +45,12 @@ def result_folder(checkpoint: str | None, chosen: str | None, name: str) -> str:
     path = Path(str(checkpoint)).expanduser()
     folder = path if path.is_dir() else path.parent
     return str((folder.parent if folder.name == "checkpoints" else folder) / name)
+
+
+def _job_folder(number: int, overrides: Sequence[str], fixed: Sequence[str]) -> str:
+    from vae_lightning.config.job_names import job_folder, swept
+
+    return job_folder(number, swept(overrides, fixed))
 
 
 def _classes_of_folder(root: str | None) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vae_lightning.cli.run_folder import ERROR_FILE
+from vae_lightning.cli.job_state import ERROR_FILE
 from vae_lightning.config.hyperparameters import hyperparameters
 from vae_lightning.summarizing.values import plain_keys
 

@@ -49,6 +49,7 @@ class TrainOptions(TypedDict):
     evaluate: bool
     nll_samples: int
     ckpt_path: str | None
+    resume: None
     init_from: str | None
     freeze: list[str]
     data_fallback: str | None

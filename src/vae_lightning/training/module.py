@@ -55,9 +55,10 @@ class VAEModule(LowOverheadModule):
         config: the resolved configuration, saved in checkpoints so that the run can be rebuilt.
 
     Attributes:
-        seconds: duration of the last training, validation and callbacks included.
-        images_trained: number of images that were trained on in the last training, by all
-            processes; an image counts once per epoch.
+        seconds: duration of the last training, validation and callbacks included, and of the
+            training that it resumed.
+        images_trained: number of images that were trained on in that time, by all processes; an
+            image counts once per epoch.
         recent_means: the terms' means over the steps between the last two log points, in nats.
     """
 
@@ -87,6 +88,8 @@ class VAEModule(LowOverheadModule):
         self.images_trained = 0
         self.recent_means: dict[str, float] = {}
         self._started = 0.0
+        # Of the training that is resumed.
+        self._resumed_seconds, self._resumed_images = 0.0, 0
         self._unread: list[TrainedBatch] = []
         self._epoch = TermSums()
         self._interval = TermSums()
@@ -129,8 +132,9 @@ class VAEModule(LowOverheadModule):
         check_length(self.trainer)
         # Not sooner, because Lightning warns of parts that are not in training mode by then.
         keep_frozen(self.frozen)
-        self._started = time.perf_counter()
-        self.images_trained = 0
+        self._started = time.perf_counter() - self._resumed_seconds
+        self.images_trained = self._resumed_images
+        self._resumed_seconds, self._resumed_images = 0.0, 0
 
     def on_train_epoch_start(self) -> None:
         # Logged before the epoch: at its end the scheduler has already stepped. Lightning's
@@ -247,6 +251,10 @@ class VAEModule(LowOverheadModule):
             checkpoint["val_elbo"] = float(reached)
         self._read_steps()
         checkpoint["epoch_terms"] = {"sums": dict(self._epoch.sums), "images": self._epoch.images}
+        checkpoint["trained"] = {
+            "seconds": time.perf_counter() - self._started,
+            "images": self.images_trained,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         others = checkpoint.get("random_states_of_other_processes", [])  # not in older ones
@@ -255,6 +263,9 @@ class VAEModule(LowOverheadModule):
             dict(checkpoint["epoch_terms"]["sums"]), checkpoint["epoch_terms"]["images"]
         )
         if self.trainer.training:
+            trained = checkpoint.get("trained", {"seconds": 0.0, "images": 0})  # 0.1.0 has none
+            self._resumed_seconds = trained["seconds"]
+            self._resumed_images = trained["images"]
             optimizer, scheduler = self.optimizer_and_scheduler()
             message = configure_resumed(
                 checkpoint, self.config, self.make_optimizer, optimizer, scheduler
