@@ -1,11 +1,13 @@
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import DIGITS, CallCommand, RunCommand
 from vae_lightning.benchmarking.scaling import AXES, Curve
+from vae_lightning.training.build import Run, build
 
 
 def test_benchmark_times_all_three_and_says_how_they_compare(
@@ -55,8 +57,19 @@ def test_the_exponent_is_that_of_the_part_that_grows(fixed: float, exponent: flo
 
 
 def test_scaling_varies_one_key_at_a_time_and_says_how_times_grow(
-    call_command: CallCommand, tmp_path: Path
+    call_command: CallCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    varied = set()
+
+    def noted(config: dict[str, Any]) -> Run:
+        model, limits = config["model"], config["trainer"]
+        hidden = (*model["encoder"]["hidden"], *model["decoder"]["hidden"])
+        num_samples = config["objective"]["num_samples"]
+        steps = limits.get("limit_train_batches", 2)
+        varied.add((steps, hidden, model["latent_dim"], num_samples))
+        return build(config)
+
+    monkeypatch.setattr("vae_lightning.benchmarking.scaling.build", noted)
     values = {"images": [128, 384, 896, 1280], "width": [8, 32, 128, 512]}
     values |= {"latent_dim": [1, 2, 4, 8], "num_samples": [1, 2, 3, 4]}
     grid = [f"scaling.{axis}={listed}".replace(" ", "") for axis, listed in values.items()]
@@ -72,6 +85,12 @@ def test_scaling_varies_one_key_at_a_time_and_says_how_times_grow(
         assert all(taken > 0 for (taken,) in figures[axis]["seconds"])
         assert AXES[axis] in outcome.out
     assert f"{figures['width']['exponent']:.2f}" in outcome.out
+    assert varied == {
+        *((steps, (400, 400), 20, 1) for steps in (1, 3, 7, 10)),
+        *((2, (width, width), 20, 1) for width in values["width"]),
+        *((2, (400, 400), latent_dim, 1) for latent_dim in values["latent_dim"]),
+        *((2, (400, 400), 20, num_samples) for num_samples in values["num_samples"]),
+    }
 
 
 @pytest.mark.parametrize(

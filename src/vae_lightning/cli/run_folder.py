@@ -111,9 +111,14 @@ class OutputFolder:
             )
 
     def make(self) -> bool:
-        """Create the folder; return False if another process has created it in the meantime."""
+        """Create the folder; return False if another run has created it in the meantime."""
+        # The first process alone knows whether it was another run, or another process of this one.
+        made = rank() > 0 or self._make()
+        return of_first_process(str(made)) == str(True)
+
+    def _make(self) -> bool:
         try:
-            self.path.mkdir(parents=True, exist_ok=bool(self._named_by) or rank() > 0)
+            self.path.mkdir(parents=True, exist_ok=bool(self._named_by))
         except FileExistsError:
             return False
         return True
