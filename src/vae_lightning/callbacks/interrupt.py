@@ -10,6 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from vae_lightning.cli.resume import resume_command
 from vae_lightning.cli.signals import interrupt_of
+from vae_lightning.utils.processes import Agreement
 from vae_lightning.utils.steps import completes_step
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -29,10 +30,12 @@ class SaveOnInterrupt(Callback):
         self.path = Path(dirpath) / "last.ckpt"
         self._requested: int | None = None
         self._stopped_after_step = False
+        self._agreement = Agreement()
         self._previous_handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._requested = None
+        self._agreement = Agreement()
         if threading.current_thread() is threading.main_thread():  # which receives signals
             self._previous_handlers = {
                 signum: signal.signal(signum, self._request_stop) for signum in _SIGNALS
@@ -43,13 +46,12 @@ class SaveOnInterrupt(Callback):
     ) -> None:
         # After the last step of an epoch the epoch is finished first, and the next step stops.
         # Gradients that are accumulated are not saved: their step is finished first as well.
-        if (
-            self._requested is not None
-            and not trainer.is_last_batch
-            and completes_step(trainer, batch_idx)
-        ):
+        if trainer.is_last_batch or not completes_step(trainer, batch_idx):
+            return
+        received = self._agreement.on_signal(trainer.global_step, self._requested)
+        if received is not None:
             self._stopped_after_step = True
-            raise interrupt_of(self._requested)
+            raise interrupt_of(received)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restore()

@@ -22,6 +22,7 @@ from vae_lightning.cli.signals import Terminated, exit_status, terminate_as_inte
 from vae_lightning.cli.user_errors import show
 from vae_lightning.config import CONF_DIR, instantiate
 from vae_lightning.errors import UserError
+from vae_lightning.utils.rank import rank
 
 Prepared = TypeVar("Prepared")
 
@@ -76,7 +77,8 @@ def run(
                 _check_composes(config_name, line)
                 command.hand_to_hydra()
             elif own_folder:
-                command.first_line = f"vae_lightning {__version__} {config_name}"
+                if rank() == 0:
+                    command.first_line = f"vae_lightning {__version__} {config_name}"
                 command.run_jobs(line)
             else:
                 command.run_in_place(line)
