@@ -8,7 +8,7 @@ import pytest
 import vae_lightning
 
 PACKAGE = Path(vae_lightning.__file__).parent
-COMMANDS = {"train", "evaluate", "generate", "detect", "export", "summarize", "benchmark"}
+COMMANDS = {"train", "evaluate", "generate", "detect", "export", "summarize", "search", "benchmark"}
 
 _BASE = {"utils", "errors"}
 _MODELS = {"models", "networks", "distributions"} | _BASE
@@ -28,6 +28,7 @@ ALLOWED = {
     "detect": {"cli", "detection"},
     "export": {"cli", "exporting"},
     "summarize": {"cli", "summarizing"},
+    "search": {"cli", "searching"},
     "benchmark": {"cli", "benchmarking"},
     "training": _TASK,
     "evaluation": _TASK,
@@ -35,6 +36,7 @@ ALLOWED = {
     "detection": {"summarizing"} | _TASK,
     "exporting": _TASK,
     "summarizing": {"cli", "config", "errors"},
+    "searching": {"cli", "config", "errors", "training", "summarizing", "objectives", "utils"},
     "benchmarking": _TASK | {"training", "generation"},
     "callbacks": _CLI,
     "cli": _CLI - {"cli"},

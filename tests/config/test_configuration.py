@@ -16,6 +16,7 @@ from vae_lightning.config import CONF_DIR, check_node, compose, instantiate, nea
 from vae_lightning.errors import ConfigError
 from vae_lightning.networks import MLPDecoder
 from vae_lightning.objectives import ELBO
+from vae_lightning.searching.space import parse_space
 
 COMMANDS = sorted(path.stem for path in CONF_DIR.glob("*.yaml"))
 OPTIONS = sorted(path.relative_to(CONF_DIR).with_suffix("") for path in CONF_DIR.rglob("*/*.yaml"))
@@ -90,6 +91,7 @@ def test_an_option_can_be_chosen_and_builds_what_it_describes(option: Path, tmp_
     choice = f"[default,{name}]" if name in ADDED else name
     overrides = [f"{group}={choice}", *together, "paths.run_dir=unused"]
     command = "generate" if group == "mode" or name == "on_checkpoint" else "train"
+    command = "search" if group == "search" else command
     composed = compose(command, overrides, with_hydra=True)
     if name in ADDED:  # Hydra notes no choice that is a list
         assert "_target_" in composed.callbacks[name]
@@ -98,6 +100,9 @@ def test_an_option_can_be_chosen_and_builds_what_it_describes(option: Path, tmp_
     OmegaConf.set_struct(composed, False)
     composed.pop("hydra")
     config = to_container(composed)
+    if command == "search":
+        options = config.pop("search")
+        assert name == "default" or parse_space(options["space"])
     check_all(config)
     if command == "generate":
         instantiate(config["mode"], "mode")

@@ -157,3 +157,12 @@ def test_gradients_that_a_fused_optimiser_unscales_cannot_be_clipped(precision: 
     check_built(trainer, torch.optim.Adam([weight]))
     with pytest.raises(ConfigError, match=r"choose optimizer\.fused=false$"):
         check_built(trainer, torch.optim.Adam([weight], fused=True))
+
+
+def test_torchrun_has_to_start_as_many_processes_as_the_trainer_has_devices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match=r"^torchrun has started 2 .*trainer.devices=1 is for 1"):
+        built(*MINIMAL)

@@ -339,25 +339,71 @@ def test_images_stay_bytes_until_they_are_served() -> None:
 # -- several processes ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [50, 51])
-def test_processes_divide_the_training_images_evenly_without_overlap(count: int) -> None:
-    parts = [resident(count, process=(rank, 2)) for rank in (0, 1)]
-    first, second = (order(part, epoch=4) for part in parts)
-    # A process with a batch less would leave the other waiting for it.
-    assert len(first) == len(second) == count // 2
-    assert len(parts[0]) == len(parts[1])
-    assert not set(first) & set(second)
+# The last batch of all is short, whole, or has fewer images than there are processes.
+COUNTS = [50, 48, 49, 97]
+
+
+def parts(count: int, world_size: int, **options: Any) -> list[list[Batch]]:
+    """The batches of an epoch, by process."""
+    processes = [
+        resident(count, process=(rank, world_size), **options) for rank in range(world_size)
+    ]
+    for batches in processes:
+        batches.batch_sampler.set_epoch(4)
+    served = [list(batches) for batches in processes]
+    # A process with a batch less would leave the others waiting for it.
+    assert [len(batches) for batches in processes] == [len(served[0])] * world_size
+    return served
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-@pytest.mark.parametrize("count", [50, 51, 52])
-def test_processes_evaluate_each_image_exactly_once(count: int, world_size: int) -> None:
-    drawn: list[int] = []
-    for rank in range(world_size):
-        part = resident(count, shuffle=False, process=(rank, world_size))
-        assert len(list(part)) == len(part)
-        drawn += order(part)
-    assert sorted(drawn) == list(range(count))
+@pytest.mark.parametrize("count", COUNTS)
+def test_processes_train_on_each_image_once_in_the_batches_of_one(
+    count: int, world_size: int
+) -> None:
+    served = parts(count, world_size, batch_size=8)
+    alone = list(parts(count, 1, batch_size=8 * world_size)[0])
+    together = [
+        sorted(label for _, labels in batches for label in labels.tolist())
+        for batches in zip(*served, strict=True)
+    ]
+    expected = [sorted(labels.tolist()) for _, labels in alone]
+    if len(expected) > len(together):  # too few for a batch of each process: they join the last one
+        assert len(expected.pop()) < world_size
+        rest = set(range(count)) - {label for labels in expected for label in labels}
+        expected[-1] = sorted({*expected[-1], *rest})
+    assert together == expected
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("count", COUNTS)
+def test_an_image_weighs_the_same_in_the_mean_of_processes(count: int, world_size: int) -> None:
+    processes = [resident(count, process=(rank, world_size)) for rank in range(world_size)]
+    for step in zip(*processes, strict=True):
+        sizes = [len(labels) for _, labels in step]
+        shares = [batches.shares.popleft() for batches in processes]
+        assert shares == pytest.approx([size * world_size / sum(sizes) for size in sizes])
+    assert not any(batches.shares for batches in processes)
+
+
+def test_batches_drawn_in_advance_leave_no_shares_to_the_next_epoch() -> None:
+    batches = resident(process=(0, 2))
+    next(iter(batches))
+    list(batches)
+    assert len(batches.shares) == len(batches)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("count", [5, *COUNTS])
+def test_processes_evaluate_the_batches_of_one_in_turn(count: int, world_size: int) -> None:
+    options: dict[str, Any] = {"shuffle": False, "whole_batches": True, "batch_size": 16}
+    served = parts(count, world_size, **options)
+    in_turn = [batch for batches in zip(*served, strict=True) for batch in batches]
+    alone = parts(count, 1, **options)[0]
+    assert_same_batches(in_turn[: len(alone)], alone)
+    for images, labels in in_turn[len(alone) :]:
+        assert images.shape == (0, 1, 4, 4)
+        assert labels.shape == (0,)
 
 
 def test_each_process_binarises_with_its_own_noise() -> None:
@@ -397,6 +443,31 @@ def test_a_state_saved_at_the_end_of_an_epoch_starts_a_complete_next_epoch() -> 
     resumed = resident()
     resumed.load_state_dict(batches.state_dict())
     assert sorted(order(resumed, 1)) == list(range(50))
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3), (3, 2)])
+@pytest.mark.parametrize("count", COUNTS)
+def test_an_epoch_goes_on_in_another_number_of_processes(
+    count: int, before: int, after: int
+) -> None:
+    first = resident(count, batch_size=4, process=(0, before))
+    for drawn in range(1, len(first) + 1):
+        iterator = iter(first)
+        for _ in range(drawn):
+            next(iterator)
+        seen = set(first.batch_sampler.indices()[: drawn * 4 * before].tolist())
+        rest: list[int] = []
+        for rank in range(after):
+            resumed = resident(count, batch_size=4, process=(rank, after))
+            resumed.load_state_dict(first.state_dict())
+            rest += order(resumed)
+        if drawn == len(first):
+            assert sorted(rest) == list(range(count))  # the next epoch
+        else:
+            # Each image once, up to those of a batch that was half done.
+            assert len(set(rest)) == len(rest)
+            assert seen | set(rest) == set(range(count))
+            assert len(seen & set(rest)) < 4 * after + after
 
 
 # -- names ---------------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ def test_two_evaluations_agree_to_the_last_digit_alone_or_in_two_processes(
         module="vae_lightning.evaluate",
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
+    assert process.stdout.count("of the test split") == 1
     found.append(read_metrics(tmp_path / "c"))
     for metrics in found:
         metrics.pop("protocol")

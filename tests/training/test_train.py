@@ -500,24 +500,3 @@ def test_the_second_seed_document_s_experiment_runs_on_the_real_mnist(
     assert metrics["data"] == "mnist"
     # Both look at the same two batches of the test split, with the same noise and weights.
     assert metrics["val/elbo"] == metrics["test/elbo"]
-
-
-def test_two_processes_train_and_test_every_image_once(
-    run_command: RunCommand, tmp_path: Path
-) -> None:
-    process = run_command(
-        "data=digits",
-        "data.eval_batch_size=50",
-        *MINIMAL,
-        "trainer=ddp",
-        "trainer.accelerator=cpu",
-        "trainer.devices=2",
-        "trainer.max_epochs=1",
-    )
-    assert process.returncode == 0, process.stderr
-    folder = only_run(tmp_path)
-    metrics = read_metrics(folder)
-    for stage in ("train", "val", "test"):
-        assert math.isfinite(metrics[f"{stage}/elbo"])
-    assert_measured_on_every_test_image(metrics, folder / "checkpoints" / "best.ckpt")
-    assert metrics["images_per_second"] * metrics["seconds"] == pytest.approx(1300, rel=0.01)

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from vae_lightning.benchmarking import baselines
+from vae_lightning.benchmarking import baselines, scaling
 from vae_lightning.benchmarking.baselines import EpochsInTurn, HandWrittenLoop, seconds_of
-from vae_lightning.config import check_type, compose
+from vae_lightning.config import check_type, compose, nearest
 from vae_lightning.data.batches import ResidentBatches
 from vae_lightning.errors import ConfigError
 from vae_lightning.generation.sampling import sample_batches
@@ -36,7 +36,9 @@ from vae_lightning.training.build import Run, build
 from vae_lightning.utils.checks import at_least
 from vae_lightning.utils.progress import stage
 
-_OWN_KEYS = ("rounds", "nll_images", "samples")
+_COUNTS = ("rounds", "nll_images", "samples")
+_OWN_KEYS = (*_COUNTS, "measure", "scaling")
+_MEASURES = ("baselines", "scaling")
 # K of the nll that is timed.
 NUM_SAMPLES = 5000
 
@@ -60,25 +62,34 @@ def prepare(config: dict[str, Any]) -> Benchmark:
     Raises:
         ConfigError: a key, type or value is wrong; see `training.build`.
     """
-    for key in _OWN_KEYS:
+    if config["measure"] not in _MEASURES:
+        hint = nearest(str(config["measure"]), _MEASURES)
+        raise ConfigError(f"measure={config['measure']} does not exist: {hint}")
+    for key in _COUNTS:
         check_type(config[key], int, key)
         try:
             at_least(key, config[key], 1)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-    if config["model"]["image_shape"] != [1, 28, 28]:
+    if config["measure"] == "baselines" and config["model"]["image_shape"] != [1, 28, 28]:
         raise ConfigError("the benchmark's networks are for images of 28x28 pixels: use data=mnist")
-    return Benchmark(config, build(_of_train(config)))
+    run = build(_of_train(config))
+    if config["measure"] == "scaling":
+        scaling.check(config["scaling"], run.datamodule.num_images["train"])
+    return Benchmark(config, run)
 
 
 def measure(benchmark: Benchmark) -> None:
-    """Time everything `rounds` times in alternation, and print medians and ratios.
+    """Time everything `rounds` times in alternation, and print medians and ratios, or exponents.
 
     Raises:
         ConfigError: the images do not fit into memory.
     """
     console = Console(highlight=False)
     config, run = benchmark.config, benchmark.run
+    if config["measure"] == "scaling":
+        scaling.measure(config, _of_train(config))
+        return
     with stage(f"reading {run.datamodule.source.title}"):
         run.datamodule.prepare_data()
         run.datamodule.setup("fit")

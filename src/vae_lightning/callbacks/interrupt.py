@@ -13,6 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from vae_lightning.cli.resume import resume_command
 from vae_lightning.cli.signals import interrupt_of, is_of_cluster, requeue_signals
+from vae_lightning.utils.processes import Agreement
 from vae_lightning.utils.steps import completes_step
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -33,10 +34,12 @@ class SaveOnInterrupt(Callback):
         self.path = Path(dirpath) / "last.ckpt"
         self._requested: int | None = None
         self._stopped_after_step = False
+        self._agreement = Agreement()
         self._previous_handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._requested = None
+        self._agreement = Agreement()
         if threading.current_thread() is threading.main_thread():  # which receives signals
             self._previous_handlers = {
                 signum: signal.signal(signum, self._request_stop)
@@ -48,16 +51,16 @@ class SaveOnInterrupt(Callback):
     ) -> None:
         # After the last step of an epoch the epoch is finished first, and the next step stops.
         # Gradients that are accumulated are not saved: their step is finished first as well.
-        if (
-            self._requested is not None
-            and not trainer.is_last_batch
-            and completes_step(trainer, batch_idx)
-        ):
-            if is_of_cluster(self._requested):
-                self._save_and_hand_on(trainer, self._requested)
-            else:
-                self._stopped_after_step = True
-                raise interrupt_of(self._requested)
+        if trainer.is_last_batch or not completes_step(trainer, batch_idx):
+            return
+        received = self._agreement.on_signal(trainer.global_step, self._requested)
+        if received is None:
+            return
+        if is_of_cluster(received):
+            self._save_and_hand_on(trainer, received)
+        else:
+            self._stopped_after_step = True
+            raise interrupt_of(received)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restore()

@@ -11,7 +11,13 @@ def row(name: str, description: str, column: int = 30) -> str:
     """A name and its description, which begins below a name that is too long."""
     lines = wrapped(description, column)
     if len(name) > WIDTH - 2:
-        name = name.replace("=", "=\n    ", 1)
+        key, _, value = name.partition("=")
+        rows = [""]
+        for part in re.split("(?<=,)", value):  # breaks a list after a comma
+            if len(rows[-1] + part) > WIDTH - 4:
+                rows.append("")
+            rows[-1] += part
+        name = "\n    ".join([f"{key}=", *rows])
     name = f"  {name}"
     if lines and len(name) < column - 1:
         lines[0] = name.ljust(column) + lines[0].lstrip()

@@ -23,6 +23,7 @@ from vae_lightning.cli.signals import Terminated, exit_status, terminate_as_inte
 from vae_lightning.cli.user_errors import show
 from vae_lightning.config import CONF_DIR, instantiate
 from vae_lightning.errors import UserError
+from vae_lightning.utils.rank import rank
 
 Prepared = TypeVar("Prepared")
 
@@ -36,6 +37,7 @@ def run(
     after_sweep: Callable[[Path], None] | None = None,
     resumable: bool = False,
     runs_of: Callable[[Config], RunsOfFolder | None] | None = None,
+    rewrite: Callable[[CommandLine], CommandLine] | None = None,
 ) -> None:
     """Run a command as its user typed it.
 
@@ -55,6 +57,7 @@ def run(
         resumable: a job leaves checkpoints to go on from, and `resume` names a sweep that goes on.
         runs_of: the runs in the folder that `ckpt_path` names, for each of which the command runs;
             None if it is no folder of runs.
+        rewrite: makes the command line that is run of the one that was typed.
     """
     set_up()
     terminate_as_interrupt()
@@ -68,6 +71,8 @@ def run(
             line = parse(sys.argv[1:])
             if resumable:
                 line = with_resumed_sweep(config_name, line)
+            if rewrite:
+                line = rewrite(line)
             if line.version:
                 print(f"vae_lightning {__version__}")
             elif line.help:
@@ -76,7 +81,8 @@ def run(
                 _check_composes(config_name, line)
                 command.hand_to_hydra()
             elif own_folder:
-                command.first_line = f"vae_lightning {__version__} {config_name}"
+                if rank() == 0:
+                    command.first_line = f"vae_lightning {__version__} {config_name}"
                 if runs_of and (several := over_runs(command, line, runs_of)):
                     several.run()
                 else:

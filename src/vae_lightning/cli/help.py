@@ -18,7 +18,7 @@ from vae_lightning.config.comments import ConfigFile, Key, read
 from vae_lightning.errors import ConfigError
 
 # In the order of a first reading.
-COMMANDS = ("train", "evaluate", "generate", "detect", "export", "summarize", "benchmark")
+COMMANDS = ("train", "evaluate", "generate", "detect", "export", "summarize", "search", "benchmark")
 
 _GROUPS = 20  # the column of their descriptions
 MOST_OPTIONS = 15  # more are only counted

@@ -5,8 +5,12 @@ import os
 import warnings
 
 # Lightning sets the levels of its root loggers when it is imported, but not of these.
-LOGGERS = tuple(
-    f"{package}.utilities.rank_zero" for package in ("lightning.pytorch", "lightning.fabric")
+LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.distributed",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    "lightning.pytorch.trainer.connectors.signal_connector",
 )
 
 # Advice to programmers, which a user of a command cannot follow.

@@ -1,6 +1,5 @@
 """The log of a run: what a command printed, in a file of the run's folder."""
 
-import os
 import re
 import shlex
 import shutil
@@ -15,9 +14,10 @@ from typing import Any, Self, TextIO
 from vae_lightning import __version__
 from vae_lightning.errors import UserError
 from vae_lightning.utils.progress import erase
+from vae_lightning.utils.rank import rank
 
 # The folders of the other commands hold files to be used elsewhere or given away.
-_LOGGED = ("train", "evaluate", "detect", "benchmark")
+_LOGGED = ("train", "evaluate", "detect", "search", "benchmark")
 
 _STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # The name and the space before the text of a line such as "run         outputs/...".
@@ -53,7 +53,7 @@ class Log:
             overrides: of the command line, for the first line of the file.
         """
         kept, self._kept = self._kept or [], None
-        if int(os.environ.get("LOCAL_RANK", 0)) > 0 or self.command not in _LOGGED:
+        if rank() > 0 or self.command not in _LOGGED:
             return
         path = folder.absolute() / f"{self.command}.log"
         # A line at a time, so that the file is complete even if the process is killed.

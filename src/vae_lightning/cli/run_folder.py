@@ -10,6 +10,7 @@ from typing import Any
 from vae_lightning.cli.error_messages import first_line
 from vae_lightning.cli.overrides import is_sweep
 from vae_lightning.errors import ConfigError
+from vae_lightning.utils.rank import of_first_process, rank
 
 # Overrides by which users name the folder. Any other folder gets a number if the name is taken.
 _NAMED_BY = ("hydra.run.dir=", "hydra.sweep.dir=", "output_dir=")
@@ -55,7 +56,7 @@ class OutputFolder:
             if match := re.fullmatch("Interpolation key '(.+)' not found", line):
                 line = f"{match[1]} cannot be left out: this command needs it"
             raise ConfigError(line) from error
-        self.path = path if self._named_by else _unused(path)
+        self.path = path if self._named_by else Path(of_first_process(str(_unused(path))))
         if not self._sweep and config.get("train") and config.get("ckpt_path") is not None:
             # A run may go on in the folder that holds its checkpoint.
             checkpoint = Path(str(config.ckpt_path)).expanduser().absolute()
@@ -110,7 +111,12 @@ class OutputFolder:
             )
 
     def make(self) -> bool:
-        """Create the folder; return False if another process has created it in the meantime."""
+        """Create the folder; return False if another run has created it in the meantime."""
+        # The first process alone knows whether it was another run, or another process of this one.
+        made = rank() > 0 or self._make()
+        return of_first_process(str(made)) == str(True)
+
+    def _make(self) -> bool:
         try:
             self.path.mkdir(parents=True, exist_ok=bool(self._named_by))
         except FileExistsError:

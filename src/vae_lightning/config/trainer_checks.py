@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from vae_lightning.config.guesses import nearest
 from vae_lightning.errors import ConfigError
+from vae_lightning.utils.rank import started_by_torchrun
 
 # Each process runs the command again; other launchers copy the process, which holds the data.
 _STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
@@ -118,6 +119,13 @@ def check_processes(trainer: Trainer, key: str) -> None:
         raise ConfigError(
             f"{key}={trainer.num_devices} would start as many processes, and this machine has "
             f"{cores} cores: at most {cores}"
+        )
+    started = started_by_torchrun()
+    if started not in (0, trainer.world_size):
+        raise ConfigError(
+            f"torchrun has started {started} processes, and {key}={trainer.num_devices} is for "
+            f"{trainer.world_size}: set it to what torchrun starts on each machine, with "
+            "trainer=ddp for training"
         )
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if (

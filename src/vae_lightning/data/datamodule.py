@@ -293,7 +293,10 @@ class ImageDataModule(LightningDataModule):
         return self.source.class_names
 
     def _evaluated(self, split: str) -> Batches:
-        return self._splits[split].batches(self.eval_batch_size, process=self._process())
+        # The noise of an evaluation is that of a batch: it is the same in any number of processes.
+        return self._splits[split].batches(
+            self.eval_batch_size, process=self._process(), whole_batches=True
+        )
 
     def _process(self) -> tuple[int, int]:
         """The rank of this process and the number of processes."""

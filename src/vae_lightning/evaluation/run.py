@@ -16,6 +16,7 @@ from torch import Tensor
 from vae_lightning.callbacks.tensorboard import logger_of
 from vae_lightning.cli.error_messages import quoted
 from vae_lightning.cli.paths import relative
+from vae_lightning.cli.processes import ending_together
 from vae_lightning.cli.workspace import Workspace
 from vae_lightning.config import check_keys, check_type, compose, instantiate, to_container
 from vae_lightning.config.compatibility import check_precision
@@ -194,21 +195,12 @@ def evaluate(evaluation: Evaluation, loggers: Sequence[Logger] | None = None) ->
         `nll` of the split, in nats, if `parts` has `likelihood`.
     """
     workspace, options, trainer = evaluation.workspace, evaluation.options, evaluation.trainer
-    model, data, device = workspace.model, workspace.data, workspace.device
+    model, device = workspace.model, workspace.device
     with stage(f"reading {workspace.datamodule.source.title}"):
         images, labels = workspace.images(options["split"])
     images, labels = images[: options["num_images"]], labels[: options["num_images"]]
-    Console(highlight=False).print(
-        f"[bold]{data.source.title}[/], {_count(len(images), data.num_images[options['split']])} "
-        f"of the {options['split']} split · "
-        f"{relative(workspace.checkpoint.path)}, epoch {workspace.checkpoint.epoch + 1}",
-        soft_wrap=True,
-    )
-    if not data.class_names and {"latents", "samples"} & set(options["parts"]):
-        print(
-            "The images have no classes: no label is read from the latents, and no classifier "
-            "compares samples with images."
-        )
+    if trainer.is_global_zero:
+        _print_subject(evaluation, len(images))
     scores: dict[str, Score] = {}
     seconds: dict[str, float] = {}
     pictures: dict[str, Tensor] = {}
@@ -226,7 +218,8 @@ def evaluate(evaluation: Evaluation, loggers: Sequence[Logger] | None = None) ->
                 # The other processes do as many at the same time.
                 advance=lambda count: advance(count * trainer.world_size),
             )
-            trainer.test(module, verbose=False)
+            with ending_together(trainer):
+                trainer.test(module, verbose=False)
         bounds = module.bounds
         scores |= likelihood_scores(bounds, math.prod(model.image_shape))
         if not has_bound(model):
@@ -262,6 +255,23 @@ def evaluate(evaluation: Evaluation, loggers: Sequence[Logger] | None = None) ->
     report.show(scores, protocol, workspace.checkpoint.config, workspace.folder)
     nll = scores.get("nll")
     return nll if isinstance(nll, float) else None
+
+
+def _print_subject(evaluation: Evaluation, num_images: int) -> None:
+    """Print which images are evaluated, and which checkpoint."""
+    workspace, options = evaluation.workspace, evaluation.options
+    data, checkpoint = workspace.data, workspace.checkpoint
+    Console(highlight=False).print(
+        f"[bold]{data.source.title}[/], {_count(num_images, data.num_images[options['split']])} "
+        f"of the {options['split']} split · "
+        f"{relative(checkpoint.path)}, epoch {checkpoint.epoch + 1}",
+        soft_wrap=True,
+    )
+    if not data.class_names and {"latents", "samples"} & set(options["parts"]):
+        print(
+            "The images have no classes: no label is read from the latents, and no classifier "
+            "compares samples with images."
+        )
 
 
 def _count(scored: int, total: int) -> str:

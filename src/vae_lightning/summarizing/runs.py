@@ -196,8 +196,9 @@ def _checkpoint(folder: Path, recorded: Any) -> Path | None:
 
 def _problem(folder: Path) -> str:
     file = folder / ERROR_FILE
-    if file.is_file() and (text := file.read_text(encoding="utf-8", errors="replace").split()):
-        return f"failed: {' '.join(text)}"
+    if file.is_file() and (words := file.read_text(encoding="utf-8", errors="replace").split()):
+        text = " ".join(words)
+        return text if words[0] == "pruned" else f"failed: {text}"  # a search prunes
     return NOT_FINISHED
 
 

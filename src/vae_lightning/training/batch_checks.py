@@ -12,11 +12,16 @@ def check_batches(trainer: Trainer) -> None:
     """Check, before the first step, that what a run is limited to is a batch at least.
 
     Raises:
-        ConfigError: a fraction of the batches is less than one, or validation is due after more
-            batches than an epoch has.
+        ConfigError: a fraction of the batches is less than one, validation is due after more
+            batches than an epoch has, or a process has no image to train on.
     """
     state: Any = trainer
     data: ImageDataModule = state.datamodule
+    if (images := data.num_images["train"]) < trainer.world_size:
+        raise ConfigError(
+            f"{trainer.world_size} processes cannot divide {images} training images: use fewer "
+            "trainer.devices"
+        )
     loaders = {
         "train": data.train_dataloader,
         "val": data.val_dataloader,

@@ -12,6 +12,7 @@ from vae_lightning.callbacks import SaveOnInterrupt
 from vae_lightning.callbacks.loggers import check_installed
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.cli.expected import check_expected
+from vae_lightning.cli.processes import ending_together
 from vae_lightning.config import CONF_DIR, check_keys, check_type, instantiate, nearest
 from vae_lightning.config.compatibility import (
     check_accelerator,
@@ -99,7 +100,7 @@ class Run:
         gc.collect()
         gc.freeze()
         try:
-            with lightning_refusals():
+            with ending_together(self.trainer), lightning_refusals():
                 self.trainer.fit(
                     self.module,
                     self.datamodule,

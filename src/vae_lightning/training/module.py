@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vae_lightning import __version__
-from vae_lightning.data.batches import Batch
+from vae_lightning.data.batches import Batch, Batches
 from vae_lightning.models import Model, Trace
 from vae_lightning.objectives import Objective
 from vae_lightning.objectives.objective import SCORE, TERMS
@@ -28,6 +28,7 @@ from vae_lightning.training.scheduling import (
 )
 from vae_lightning.training.step_overhead import LowOverheadModule
 from vae_lightning.training.terms import TermSums, TrainedBatch, read, term_means
+from vae_lightning.utils.processes import of_each_process
 from vae_lightning.utils.random_state import fixed_noise, random_state, set_random_state
 from vae_lightning.utils.steps import is_log_point
 
@@ -56,8 +57,8 @@ class VAEModule(LowOverheadModule):
     Attributes:
         seconds: duration of the last training, validation and callbacks included, and of the
             training that it resumed.
-        images_trained: number of images that this process trained on in that time; an image counts
-            once per epoch.
+        images_trained: number of images that were trained on in that time, by all processes; an
+            image counts once per epoch.
         recent_means: the terms' means over the steps between the last two log points, in nats.
     """
 
@@ -92,7 +93,7 @@ class VAEModule(LowOverheadModule):
         self._unread: list[TrainedBatch] = []
         self._epoch = TermSums()
         self._interval = TermSums()
-        self._resumed_state: dict[str, Tensor] | None = None
+        self._resumed_states: list[dict[str, Tensor]] = []
 
     # -- optimiser --------------------------------------------------------------------------------
 
@@ -119,15 +120,15 @@ class VAEModule(LowOverheadModule):
     # -- training ---------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        if self._resumed_state is not None and self.global_rank == 0:
-            set_random_state(self._resumed_state)
+        if self.global_rank < len(self._resumed_states):
+            set_random_state(self._resumed_states[self.global_rank])
         else:
             # A stream for each process; a process that resumes must not repeat the old noise.
             torch.manual_seed(self.seed + 7919 * self.global_rank + self.global_step)
         datamodule = getattr(self.trainer, "datamodule", None)  # plain loaders have none
         if self.global_step == 0 and datamodule is not None:
             initialize_from_images(self.model, self.objective, datamodule, self.trained)
-        self._resumed_state = None
+        self._resumed_states = []
         check_length(self.trainer)
         # Not sooner, because Lightning warns of parts that are not in training mode by then.
         keep_frozen(self.frozen)
@@ -151,6 +152,10 @@ class VAEModule(LowOverheadModule):
                 step + 1, len(images), trace.rate.detach(), trace.distortion.detach(), loss.detach()
             )
         )
+        loader = self.trainer.train_dataloader
+        if isinstance(loader, Batches) and loader.shares:
+            # The gradients of all processes are averaged, and each image counts the same in them.
+            return loader.shares.popleft() * loss
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -200,10 +205,10 @@ class VAEModule(LowOverheadModule):
         if not self._unread:
             return
         unread, self._unread = self._unread, []
-        for batch, means in zip(unread, read(unread), strict=True):
-            self._epoch.add(batch.num_images, means)
-            self._interval.add(batch.num_images, means)
-            self.images_trained += batch.num_images
+        for num_images, means in read(unread):
+            self._epoch.add(num_images, means)
+            self._interval.add(num_images, means)
+            self.images_trained += num_images
 
     # -- evaluation -------------------------------------------------------------------------------
 
@@ -215,11 +220,15 @@ class VAEModule(LowOverheadModule):
 
     def _evaluate(self, stage: str, batch: Batch, batch_idx: int) -> None:
         images, labels = batch
-        # A fixed seed for each process and batch.
-        with fixed_noise(1_000_003 * self.global_rank + batch_idx, self.device):
-            trace = self.model.chunked_trace(images, self.objective.num_samples, labels)
-            loss = self._loss(trace, self.global_step)
-        means = term_means(trace.rate, trace.distortion, loss)
+        if len(images) == 0:  # processes take batches in turn, and none is left for this one
+            means = torch.zeros(len(TERMS), device=self.device)
+        else:
+            # A fixed seed for each batch, whichever process it is that evaluates it.
+            number = batch_idx * self.trainer.world_size + self.global_rank
+            with fixed_noise(number, self.device):
+                trace = self.model.chunked_trace(images, self.objective.num_samples, labels)
+                loss = self._loss(trace, self.global_step)
+            means = term_means(trace.rate, trace.distortion, loss)
         tags = {f"{stage}/{name}": mean for name, mean in zip(TERMS, means, strict=True)}
         # Lightning averages over all images of all processes, so a short last batch counts less.
         self.log_dict(tags, batch_size=len(images), sync_dist=True)
@@ -235,25 +244,28 @@ class VAEModule(LowOverheadModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.config
         checkpoint["vae_lightning_version"] = __version__
-        checkpoint["random_state"] = random_state(self.device)
+        first, *others = of_each_process(random_state(self.device))
+        checkpoint["random_state"] = first
+        checkpoint["random_states_of_other_processes"] = others
         if (reached := self.trainer.callback_metrics.get(SCORE)) is not None:
             checkpoint["val_elbo"] = float(reached)
         self._read_steps()
         checkpoint["epoch_terms"] = {"sums": dict(self._epoch.sums), "images": self._epoch.images}
         checkpoint["trained"] = {
             "seconds": time.perf_counter() - self._started,
-            "images": self.images_trained * self.trainer.world_size,
+            "images": self.images_trained,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._resumed_state = checkpoint["random_state"]
+        others = checkpoint.get("random_states_of_other_processes", [])  # not in older ones
+        self._resumed_states = [checkpoint["random_state"], *others]
         self._epoch = TermSums(
             dict(checkpoint["epoch_terms"]["sums"]), checkpoint["epoch_terms"]["images"]
         )
         if self.trainer.training:
             trained = checkpoint.get("trained", {"seconds": 0.0, "images": 0})  # 0.1.0 has none
             self._resumed_seconds = trained["seconds"]
-            self._resumed_images = trained["images"] // self.trainer.world_size
+            self._resumed_images = trained["images"]
             optimizer, scheduler = self.optimizer_and_scheduler()
             message = configure_resumed(
                 checkpoint, self.config, self.make_optimizer, optimizer, scheduler

@@ -9,6 +9,7 @@ from typing import Any
 from vae_lightning.callbacks import loggers
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.cli.expected import changed_settings
+from vae_lightning.cli.processes import ending_together
 from vae_lightning.config.hyperparameters import hyperparameters
 from vae_lightning.metrics.latents import Score
 from vae_lightning.objectives.objective import SCORE
@@ -61,8 +62,8 @@ def train(run: Run) -> Outcome:
             report.print_stopped(run)
             metrics.update(report.metrics_of(trainer))
             if module.images_trained:
-                images = module.images_trained * trainer.world_size
-                metrics |= {"seconds": module.seconds, "images_per_second": images / module.seconds}
+                speed = module.images_trained / module.seconds
+                metrics |= {"seconds": module.seconds, "images_per_second": speed}
             saver: Any = trainer.checkpoint_callback
             saved = (saver.best_model_path or saver.last_model_path) if saver else None
             kept = Checkpoint(saved) if saved else None
@@ -71,7 +72,7 @@ def train(run: Run) -> Outcome:
                 metrics["val/best_elbo"] = float(elbo)
         checkpoint = kept.path if kept else None
         if config["test"]:
-            with stage("testing"):
+            with stage("testing"), ending_together(trainer):
                 trainer.test(
                     module, run.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False
                 )

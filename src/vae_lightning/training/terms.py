@@ -6,7 +6,7 @@ from math import isfinite
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from vae_lightning.errors import DivergedError
 from vae_lightning.objectives.objective import TERMS
@@ -63,19 +63,35 @@ def term_means(rate: Tensor, distortion: Tensor, loss: Tensor) -> Tensor:
     return torch.stack([-distortion - rate, rate, distortion, at_least_float32(loss)])
 
 
-def read(batches: Sequence[TrainedBatch]) -> list[list[float]]:
-    """The means of the terms of each batch.
+def read(batches: Sequence[TrainedBatch]) -> list[tuple[int, list[float]]]:
+    """The number of images of each batch, and the means of its terms over them.
+
+    Of several processes, each calls this at the same time, with its part of the same batches.
+
+    Returns:
+        for each batch, over the images of all processes: how many, and the means by `TERMS`.
 
     Raises:
         DivergedError: one is not finite; the message names the term and the step.
     """
     terms = [term_means(batch.rate, batch.distortion, batch.loss) for batch in batches]
+    counts = [batch.num_images for batch in batches]
+    means = torch.stack(terms)
+    if distributed.is_available() and distributed.is_initialized():
+        means, counts = _of_all_processes(means, counts)
     # CPU-GPU sync point: one per log interval (50 steps by default) instead of one per step.
-    rows = torch.stack(terms).tolist()
+    rows = means.tolist()
     for batch, row in zip(batches, rows, strict=True):
         broken = {name for name, value in zip(TERMS, row, strict=True) if not isfinite(value)}
         if broken:
             # elbo and loss follow from the other two.
             parts = " and ".join(sorted(broken & {"rate", "distortion"}) or sorted(broken))
             raise DivergedError(f"{parts} stopped being finite at step {batch.step}")
-    return rows
+    return list(zip(counts, rows, strict=True))
+
+
+def _of_all_processes(means: Tensor, counts: Sequence[int]) -> tuple[Tensor, list[int]]:
+    images = torch.tensor(counts, dtype=torch.float64, device=means.device)[:, None]
+    sums = torch.cat([images * means, images], dim=1)
+    distributed.all_reduce(sums)
+    return sums[:, :-1] / sums[:, -1:], [int(count) for count in sums[:, -1].tolist()]
