@@ -7,7 +7,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, CallCommand, read_metrics, run_python
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.cli.job_state import is_running
+from vae_lightning.cli.launchers import prepare_process
+from vae_lightning.cli.signals import Terminated
 
 SMALL = (*DIGITS, *MINIMAL, *(f"model.{part}.hidden=[4]" for part in ("encoder", "decoder")))
 # They are found by the files that they hold open.
@@ -24,15 +27,26 @@ FINDS_PROCESSES = pytest.mark.skipif(
 )
 
 
-def start(cwd: Path, *options: str, env: Mapping[str, str] | None = None) -> Any:
-    return subprocess.Popen(
+@contextmanager
+def start(
+    cwd: Path, *options: str, env: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """A sweep in the folder `s`; nothing of it is left running at the end, whatever fails."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "vae_lightning.train", "-m", *SMALL, *options, "hydra.sweep.dir=s"],
         cwd=cwd,
         env={**os.environ, **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
@@ -95,6 +109,19 @@ def test_jobs_of_submitit_go_on_after_preemption_and_are_stopped_with_their_swee
     assert epochs(log) == list(range(1, len(epochs(log)) + 1))
     assert "\nStopped at step " in log
     assert not any(is_running(one) for one in (job, other))
+
+
+def test_a_job_of_submitit_that_has_not_begun_to_train_is_stopped_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
+    previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as submitit does
+    try:
+        prepare_process()
+        with pytest.raises(Terminated):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 # -- SLURM, without a cluster ---------------------------------------------------------------------
