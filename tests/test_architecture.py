@@ -20,6 +20,7 @@ _TASK = {"callbacks"} | _CLI
 # What each part may import, besides itself.
 ALLOWED = {
     **{command: {"cli", "config", "training", "evaluation"} for command in COMMANDS},
+    "evaluate": {"cli", "evaluation", "summarizing"},
     "__main__": {"cli", "config"},
     "api": COMMANDS | _CLI,
     "train": {"cli", "training", "evaluation", "summarizing"},
@@ -32,7 +33,7 @@ ALLOWED = {
     "training": _TASK,
     "evaluation": _TASK,
     "generation": _TASK,
-    "detection": _TASK,
+    "detection": {"summarizing"} | _TASK,
     "exporting": _TASK,
     "summarizing": {"cli", "config", "errors"},
     "searching": {"cli", "config", "errors", "training", "summarizing", "objectives", "utils"},

@@ -43,6 +43,8 @@ def find(path: str | PathLike[str], prefer: Literal["best", "last"] = "best") ->
         for folder in (path, path / "checkpoints"):
             if (folder / name).is_file():
                 return folder / name
+    if any(path.glob("*/checkpoints")):
+        raise CheckpointError(f"{path} is not a run, but holds runs: name one of them")
     raise CheckpointError(f"{path} holds no checkpoint: there is no checkpoints/best.ckpt in it")
 
 

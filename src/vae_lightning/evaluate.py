@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from vae_lightning.cli.command import run
 
 if TYPE_CHECKING:  # a run needs it; --help and --cfg answer without
+    from vae_lightning.cli.over_runs import RunsOfFolder
     from vae_lightning.evaluation.run import Evaluation
 
 
@@ -26,8 +27,15 @@ def evaluate(evaluation: "Evaluation") -> float | None:
     return evaluate(evaluation)
 
 
+def runs_of(config: dict[str, Any]) -> "RunsOfFolder | None":
+    """The runs of a folder such as that of a sweep; see `summarizing.evaluating`."""
+    from vae_lightning.summarizing.evaluating import runs_to_evaluate
+
+    return runs_to_evaluate(config)
+
+
 def main() -> None:
-    run("evaluate", prepare=prepare, task=evaluate)
+    run("evaluate", prepare=prepare, task=evaluate, runs_of=runs_of)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from PIL import Image
 from conftest import MINIMAL, CallCommand, Outcome, read_metrics, write_fake_mnist
 from vae_lightning.checkpoint import Checkpoint
 from vae_lightning.cli.error_messages import quoted
+from vae_lightning.cli.overrides import parse, without_sweeps
 from vae_lightning.data.fingerprint import fingerprint
 from vae_lightning.errors import CheckpointError, DataError
 
@@ -205,3 +206,36 @@ def test_a_fingerprint_is_of_names_sizes_and_some_contents(tmp_path: Path) -> No
     for content in (b"12345", b"4321"):
         (tmp_path / "b" / "x").write_bytes(content)
         assert fingerprint(tmp_path / "b", names)["checksum"] != first["checksum"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("ckpt_path=sweep/0_seed=0", 'ckpt_path="sweep/0_seed=0"'),
+        ("+data.root=~/a b", '+data.root="~/a b"'),
+        ("init_from=sweep/0_seed=0,a b,x", 'init_from="sweep/0_seed=0","a b",x'),
+        ("output_dir=sweep/0_seed=0/new/one", 'output_dir="sweep/0_seed=0/new/one"'),
+        # These are no paths, plain ones, or hold more than a path.
+        ("seed=0,1", "seed=0,1"),
+        ("ckpt_path=sweep", "ckpt_path=sweep"),
+        ("model.encoder.hidden=[4,4]", "model.encoder.hidden=[4,4]"),
+        ("hydra.run.dir=sweep/0_seed=0/${now:%Y}", "hydra.run.dir=sweep/0_seed=0/${now:%Y}"),
+        ("output_dir=sweep/new=1", "output_dir=sweep/new=1"),
+        ("data.root=~nobody/a=1", "data.root=~nobody/a=1"),
+        (f"tags=[{'x' * 300}]", f"tags=[{'x' * 300}]"),
+        ("~seed", "~seed"),
+        ("data.root=", "data.root="),
+    ],
+)  # fmt: skip
+def test_paths_need_no_quotes(
+    typed: str, read: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sweep/0_seed=0", "sweep/1_seed=1", "a b", "0"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    line = parse(["-m", typed])
+    assert line.overrides == [read]
+    assert line.flags == ["-m"]
+    if read != typed:
+        without_sweeps(line.overrides)  # Hydra can read it

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -304,6 +305,7 @@ def test_the_finished_jobs_of_a_multirun_become_a_table_over_classes_and_seeds(
         config = {"data.held_out": held_out, "seed": seed}
         changed(run, tmp_path / "sweep" / f"{number}_digits", config, noise_seed)
     (tmp_path / "sweep" / "3_digits" / "metrics.json").unlink()
+    shutil.copytree(run / ".hydra", tmp_path / "sweep" / "3_digits" / ".hydra")
     score = "detect.score=[reconstruction_probability,reconstruction]"
     outcome = call("ckpt_path=sweep", "detect.num_samples=2", score, "output_dir=out")
     assert outcome.status == 0, outcome.err

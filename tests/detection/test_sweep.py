@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from run_folders import write_run
 from vae_lightning.detection.scores import UNITS
 from vae_lightning.detection.sweep import (
     TableRow,
@@ -18,7 +19,7 @@ from vae_lightning.detection.sweep import (
 def test_the_folder_of_a_sweep_may_begin_with_a_tilde(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sweep" / "0_digits" / "checkpoints").mkdir(parents=True)
+    write_run(tmp_path / "sweep" / "0_digits")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_jobs("~/sweep") == ([], [tmp_path / "sweep" / "0_digits"])
 

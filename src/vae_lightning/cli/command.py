@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vae_lightning import __version__
+from vae_lightning.cli.over_runs import RunsOfFolder, over_runs
 from vae_lightning.cli.overrides import (
     CommandLine,
     compose_job,
@@ -35,6 +36,7 @@ def run(
     own_folder: bool = True,
     after_sweep: Callable[[Path], None] | None = None,
     resumable: bool = False,
+    runs_of: Callable[[Config], RunsOfFolder | None] | None = None,
     rewrite: Callable[[CommandLine], CommandLine] | None = None,
 ) -> None:
     """Run a command as its user typed it.
@@ -53,6 +55,8 @@ def run(
         after_sweep: called with the folder of a sweep when its jobs have ended, failed ones
             included.
         resumable: a job leaves checkpoints to go on from, and `resume` names a sweep that goes on.
+        runs_of: the runs in the folder that `ckpt_path` names, for each of which the command runs;
+            None if it is no folder of runs.
         rewrite: makes the command line that is run of the one that was typed.
     """
     set_up()
@@ -79,7 +83,10 @@ def run(
             elif own_folder:
                 if rank() == 0:
                     command.first_line = f"vae_lightning {__version__} {config_name}"
-                command.run_jobs(line)
+                if runs_of and (several := over_runs(command, line, runs_of)):
+                    several.run()
+                else:
+                    command.run_jobs(line)
             else:
                 command.run_in_place(line)
         except UserError as error:

@@ -1,5 +1,6 @@
 """A job on several devices: a command of its own, because Lightning starts it once per device."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 from vae_lightning.cli.error_messages import quoted
 from vae_lightning.cli.job_state import score
 from vae_lightning.cli.paths import start_folder
-from vae_lightning.cli.signals import Terminated
 from vae_lightning.errors import UserError
+
+# Set in a process that submitit has started.
+_SUBMITIT = "SUBMITIT_EXECUTOR"
 
 
 class JobProcessError(UserError):
@@ -55,13 +58,23 @@ def run_in_process(command: str, folder: Path, checkpoint: str | None, quiet: bo
         overrides.append(f"ckpt_path={quoted(checkpoint)}")
     arguments = [sys.executable, "-m", f"vae_lightning.{command}", *overrides]
     stream = subprocess.DEVNULL if quiet else None
-    with subprocess.Popen(arguments, cwd=start_folder(), stdout=stream, stderr=stream) as process:
+    # Signals of a cluster are for submitit, in this process, which may queue the job again.
+    on_cluster = os.environ.get(_SUBMITIT) is not None
+    environment = {name: value for name, value in os.environ.items() if name != _SUBMITIT}
+    with subprocess.Popen(
+        arguments,
+        cwd=start_folder(),
+        stdout=stream,
+        stderr=stream,
+        env=environment,
+        start_new_session=on_cluster,
+    ) as process:
         try:
             status = process.wait()
-        except KeyboardInterrupt as interrupt:
-            if isinstance(interrupt, Terminated):
+        except BaseException as interrupt:
+            if on_cluster or type(interrupt) is not KeyboardInterrupt:  # else Ctrl-C reaches it too
                 process.terminate()
-            process.wait()  # Ctrl-C reaches it as well; it saves a checkpoint
+            process.wait()  # it saves a checkpoint
             raise
     if status != 0:
         raise JobProcessError(_reason(folder / f"{command}.log", status))

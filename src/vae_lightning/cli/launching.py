@@ -6,14 +6,21 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from vae_lightning.cli.error_messages import quoted
+from vae_lightning.cli.error_messages import first_line, quoted
 from vae_lightning.cli.job_state import error_of, is_running, record_error
 from vae_lightning.cli.job_watch import watched
+from vae_lightning.cli.launchers import (
+    check_available,
+    leave_submitted,
+    submitted,
+    wait_for_submitted,
+)
 from vae_lightning.cli.overrides import FIXED_KEYS, CommandLine, fixed_keys
 from vae_lightning.cli.parallel import num_devices, share_of
 from vae_lightning.cli.resume import resume_sweep_command
 from vae_lightning.cli.sweep import Sweep
 from vae_lightning.config import CONF_DIR
+from vae_lightning.errors import ConfigError
 
 # joblib ends all of its processes if one was killed.
 _KILLED = ("TerminatedWorkerError", "BrokenProcessPool")
@@ -27,8 +34,9 @@ def check_launcher(settings: Any) -> None:
         settings: under the key `hydra`.
 
     Raises:
-        ConfigError: it starts none.
+        ConfigError: it starts none, or something that it needs is missing.
     """
+    check_available(settings.launcher)
     share_of(settings.launcher, num_jobs=1, devices=0)
 
 
@@ -50,7 +58,8 @@ class Launch:
         self._folder = folder
         self._resumed = line.resumed
         # Jobs run one after another in this process.
-        self._alone = str(settings.launcher._target_).endswith(".BasicLauncher")
+        self._kind = str(settings.launcher._target_).rpartition(".")[2]
+        self._alone = self._kind == "BasicLauncher"
         devices = 0 if self._alone else num_devices(config.get("trainer", {}))
         sweep.share = share_of(settings.launcher, max(1, len(sweep.jobs)), devices)
         sweep.skipped = {number for number, job in enumerate(sweep.jobs) if job.finished}
@@ -71,6 +80,9 @@ class Launch:
 
         Returns:
             no job has failed.
+
+        Raises:
+            ConfigError: SLURM has refused the jobs.
         """
         sweep = self._sweep
         if self._resumed:
@@ -78,12 +90,22 @@ class Launch:
         waiting = [n for n in range(len(sweep.jobs)) if n not in sweep.skipped]
         for number in waiting:
             sweep.forget_error(number)
+        known = submitted(self._folder)
         with nullcontext() if self._alone else watched(sweep, waiting):
             while len(sweep.skipped) < len(sweep.jobs) or not sweep.jobs:
                 try:
                     self._launch()
                     break
+                except KeyboardInterrupt:
+                    leave_submitted(self._kind, submitted(self._folder) - known)
+                    raise
                 except Exception as error:
+                    new = submitted(self._folder) - known
+                    if self._kind == "SlurmLauncher" and not new:
+                        raise ConfigError(
+                            f"sbatch refuses the jobs: {first_line(error)}"
+                        ) from error
+                    wait_for_submitted(self._kind, self._folder, new)
                     self._wait_for_those_that_run()
                     if not self._record_killed():
                         raise
@@ -122,12 +144,14 @@ class Launch:
     def _record_killed(self) -> bool:
         """Record jobs without a result as failed, if they were started; return if there are any."""
         sweep = self._sweep
-        killed = [n for n in sweep.waiting() if (sweep.jobs[n].folder / ".hydra").is_dir()]
+        killed = sweep.waiting()
+        reason = "its job on the cluster was cancelled or killed: out of memory?"
+        if self._kind != "SlurmLauncher":
+            killed = [n for n in killed if (sweep.jobs[n].folder / ".hydra").is_dir()]
+            reason = "its process was killed, or one beside it: out of memory?"
         for number in killed:
-            record_error(
-                sweep.jobs[number].folder,
-                "its process was killed, or one beside it: out of memory?",
-            )
+            sweep.jobs[number].folder.mkdir(exist_ok=True)
+            record_error(sweep.jobs[number].folder, reason)
         ended = {n for n, job in enumerate(sweep.jobs) if job.finished or error_of(job.folder)}
         sweep.skipped |= ended
         return bool(killed)

@@ -20,6 +20,7 @@ _HIDDEN_WARNINGS = (
     r".*You defined a `validation_step` but have no `val_dataloader`.*",
     r".*Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`.*",
     r".*is smaller than the logging interval.*",
+    r".*The `srun` command is available.*",  # the jobs of a sweep are one task each
     r".*Total length of .* across ranks is zero.*",
 )
 

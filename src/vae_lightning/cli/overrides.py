@@ -18,6 +18,8 @@ from vae_lightning.cli.error_messages import (
     quoted,
     unreadable,
 )
+from vae_lightning.cli.launchers import missing_launcher
+from vae_lightning.cli.paths import quote_paths
 from vae_lightning.config import CONF_DIR, compose
 from vae_lightning.errors import ConfigError
 
@@ -104,7 +106,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         overrides = [item for item in overrides if item not in topics]
     return CommandLine(
         flags=flags,
-        overrides=overrides,
+        overrides=[quote_paths(item) for item in overrides],
         help=found.help,
         topics=topics,
         version=found.version,
@@ -253,6 +255,8 @@ def compose_job(config_name: str, line: CommandLine, overrides: Sequence[str]) -
         config = compose(config_name, overrides, with_hydra=True)
     except MissingConfigException as error:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if message := missing_launcher(group, option):
+            raise ConfigError(message) from error
         if not error.options:
             raise ConfigError(first_line(error)) from error
         raise ConfigError(no_such_option(group, option, error.options)) from error

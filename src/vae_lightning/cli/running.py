@@ -97,6 +97,14 @@ class Command:
                 self._run_alone(found[0])
         return folder.path.absolute()
 
+    def check(self, line: CommandLine) -> None:
+        """Check all jobs without running them.
+
+        Raises:
+            UserError: a job is refused.
+        """
+        self._checked(line)
+
     def run_in_place(self, line: CommandLine) -> None:
         """Check and run one job, without a folder of its own.
 
@@ -151,7 +159,8 @@ class Command:
                 if self.first_line:
                     print(self.first_line, file=below(sys.stdout), flush=True)
                     self.first_line = ""
-                with stage(_LOADING if not found else f"checking job {len(found) + 1}"):
+                loads = "torch" not in sys.modules
+                with stage(_LOADING if loads else f"checking job {len(found) + 1}"):
                     prepared = self.prepare(plain)
             folder.check()
             # The objects of all jobs of a sweep together may not fit in memory.

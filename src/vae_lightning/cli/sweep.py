@@ -19,6 +19,7 @@ from vae_lightning.cli.job_state import (
     record_error,
     score,
 )
+from vae_lightning.cli.launchers import prepare_process
 from vae_lightning.cli.log import Log
 from vae_lightning.cli.parallel import Share
 from vae_lightning.cli.paths import start_folder
@@ -110,6 +111,7 @@ class Sweep:
                 stack.enter_context(redirect_stdout(null))
                 stack.enter_context(redirect_stderr(null))
                 self.share.take(number)
+                prepare_process()
             else:
                 print(f"\n{self._heading(settings.job, settings.overrides.task)}", flush=True)
             log = stack.enter_context(Log(self.command))

@@ -20,6 +20,8 @@ def register_resolvers() -> None:
     # Hydra 1.4 and its OmegaConf have renamed what 1.3 needs.
     for renamed in (r"register_new_resolver\(\)", "The version_base parameter"):
         warnings.filterwarnings("ignore", f"\\s*{renamed} is deprecated")
+    # `conf/hydra/launcher/ray.yaml` changes some defaults of the plugin's option of that name.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
     OmegaConf.register_new_resolver("result_folder", result_folder, replace=True)
     OmegaConf.register_new_resolver("job_folder", _job_folder, replace=True)
     OmegaConf.register_new_resolver("classes_of_folder", _classes_of_folder, replace=True)

@@ -116,9 +116,10 @@ def detect(detection: Detection) -> None:
         names = ", ".join(job.name for job in detection.unfinished)
         print(f"warning: left out because they have not finished: {names}", file=sys.stderr)
     results = []
+    multirun = Path(detection.config["ckpt_path"]).expanduser()
     total = len(detection.runs)
     for number, run in enumerate(detection.runs, start=1):
-        job = Path(run.workspace.config["ckpt_path"]).name
+        job = Path(run.workspace.config["ckpt_path"]).relative_to(multirun)
         with stage(f"job {number} of {total}"):
             result = score_images(run.workspace, run.source)
             write_results(folder / job, result)

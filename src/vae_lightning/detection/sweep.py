@@ -16,6 +16,7 @@ from vae_lightning.cli.paths import relative
 from vae_lightning.config.hyperparameters import hyperparameters
 from vae_lightning.detection.results import DetectionResult
 from vae_lightning.errors import ConfigError
+from vae_lightning.summarizing.runs import runs_below
 
 _AREAS = ("auroc", "auprc")
 # Keys in which the jobs of one table may differ.
@@ -28,12 +29,9 @@ def find_jobs(path: str | None) -> tuple[list[Path], list[Path]]:
     Args:
         path: the folder of a multirun; no jobs are found in anything else.
     """
-    folder = Path(path).expanduser() if isinstance(path, str) else Path()
-    if path is None or not folder.is_dir() or (folder / "checkpoints").is_dir():
-        return [], []
-    jobs = sorted((job.parent for job in folder.glob("*/checkpoints")), key=_number)
-    finished = [job for job in jobs if (job / "metrics.json").is_file()]
-    return finished, [job for job in jobs if job not in finished]
+    runs = runs_below(path) if isinstance(path, str) else []
+    finished = [run.folder for run in runs if run.problem is None]
+    return finished, [run.folder for run in runs if run.problem is not None]
 
 
 def check_jobs(
@@ -197,8 +195,3 @@ def _mean_and_deviation(values: Sequence[float]) -> str:
 
 def _deviation(values: Sequence[float]) -> float | None:
     return stdev(values) if len(values) > 1 else None
-
-
-def _number(job: Path) -> tuple[int, str]:
-    prefix = job.name.partition("_")[0]
-    return (int(prefix) if prefix.isdecimal() else 10**9, job.name)

@@ -102,15 +102,16 @@ def summarize(summary: Summary) -> None:
         ) from error
 
 
-def summarize_sweep(folder: Path) -> None:
+def summarize_sweep(folder: Path, metric: str | None = None) -> None:
     """Print and write the leaderboard of a sweep, of whose jobs some may have failed.
 
-    The rows are sorted by `val/elbo`, or without validation by `test/elbo`. If no job has left
-    anything, as with `trainer.fast_dev_run`, nothing is printed.
+    The rows are sorted by the metric, if there is one and some job has it; otherwise by `val/elbo`,
+    or without validation by `test/elbo`. If no job has left anything, as with
+    `trainer.fast_dev_run`, nothing is printed.
     """
     runs, skipped = read_runs([folder])
     known = {tag for run in runs for tag in run.metrics}
-    metric = next((tag for tag in _OF_A_SWEEP if tag in known), None)
+    metric = next((tag for tag in (metric, *_OF_A_SWEEP) if tag in known), None)
     failed = any(run.problem not in (None, NOT_FINISHED) for run in runs)
     if metric or (failed and not known):
         board = leaderboard(runs, metric or _OF_A_SWEEP[0])

@@ -77,6 +77,14 @@ def find_runs(folder: Path) -> Iterator[Path]:
         children[:] = sorted((x for x in children if not x.startswith(".")), key=_numbers_in_order)
 
 
+def runs_below(path: str) -> list[RunRecord]:
+    """The runs in a folder, such as that of a sweep; none if it is that of a run, or a file."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir() or (folder / "checkpoints").is_dir():
+        return []
+    return [run for run in read_runs([folder])[0] if run.folder != folder]
+
+
 def read_runs(folders: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
     """Read all runs below some folders, each once.
 
