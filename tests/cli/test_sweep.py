@@ -320,5 +320,6 @@ def test_a_job_on_two_devices_is_a_command_of_its_own(
     sweep = only_sweep(tmp_path)
     assert jobs_of(sweep) == ["0"]
     assert read_metrics(sweep / "0")["seed"] == 7
-    assert "MEMBER: 1/2" in (sweep / "0/train.log").read_text()
+    saved = torch.load(sweep / "0/checkpoints/last.ckpt", weights_only=True)
+    assert len(saved["random_states_of_other_processes"]) == 1
     assert "* │ all runs │    1 │" in process.stdout

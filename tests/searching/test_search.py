@@ -17,8 +17,9 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, CallCommand, Outcome
+from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, CallCommand, Outcome, read_metrics
 from vae_lightning.searching import settings, study
+from vae_lightning.searching.space import parse_space
 
 Call = Callable[..., Outcome]
 
@@ -116,8 +117,6 @@ def test_a_worker_that_is_killed_leaves_its_trial_to_the_others(tmp_path: Path) 
     assert "epoch " not in out
     assert sorted(re.findall(r"^trial (\d) of 3", out, re.MULTILINE)) == ["1", "2", "3"]
     assert states_of(only_search(tmp_path)) == ["COMPLETE"] * 3
-    values = [trial.params["optimizer.lr"] for trial in trials_of(only_search(tmp_path))]
-    assert len(set(values)) == 3  # each worker draws values of its own
     assert err.startswith("error: 1 process was killed before the search was done")
 
 
@@ -131,20 +130,50 @@ def _workers(pid: int) -> list[int]:
     ]
 
 
-def test_the_same_seed_searches_the_same_values(tmp_path: Path, call: Call) -> None:
-    found: list[list[tuple[float, float | None]]] = []
-    for seed in (0, 0, 1):
-        outcome = call(
-            *SMALL, "trainer.max_epochs=1", "optimizer.lr=interval(1e-3,1e-2)", "search.trials=2",
-            "search.seeds=2", f"seed={seed}", f"paths.output_dir={tmp_path / str(len(found))}",
-        )  # fmt: skip
-        assert outcome.status == 0, outcome.err
-        (search,) = (tmp_path / str(len(found)) / "search").iterdir()
-        found.append([(trial.params["optimizer.lr"], trial.value) for trial in trials_of(search)])
-        # The value of a trial is the mean over its seeds.
-        folders = sorted(path.name for path in search.glob("0_*"))
-        assert [name.rpartition("_")[2] for name in folders] == [f"seed={seed}", f"seed={seed + 1}"]
-    assert found[0] == found[1] != found[2]
+def test_the_value_of_a_trial_is_the_mean_over_its_seeds(tmp_path: Path, call: Call) -> None:
+    overrides = (*SMALL, "trainer.max_epochs=1", LR, "search.trials=1", "search.seeds=2", "seed=5")
+    outcome = call(*overrides)
+    assert outcome.status == 0, outcome.err
+    search = only_search(tmp_path)
+    folders = sorted(search.glob("0_*"))
+    assert [folder.name.rpartition("_")[2] for folder in folders] == ["seed=5", "seed=6"]
+    first, second = (read_metrics(folder)["val/best_elbo"] for folder in folders)
+    assert first != second
+    assert trials_of(search)[0].value == pytest.approx((first + second) / 2)
+
+
+def search_in(folder: Path, seed: int) -> settings.Search:
+    folder.mkdir(exist_ok=True)
+    options: Any = {"sampler": "random", "pruner": "none", "trials": 3}
+    return settings.Search(folder, (), tuple(parse_space([LR])), options, seed, 3, False)
+
+
+def test_values_depend_on_the_seed_and_on_the_process(tmp_path: Path) -> None:
+    def first_value(name: str, seed: int, worker: int) -> float:
+        search = search_in(tmp_path / name, seed)
+        return float(search.space[0].suggest(study.open_study(search, worker).ask()))
+
+    value = first_value("a", 0, 0)
+    assert first_value("b", 0, 0) == value
+    assert first_value("c", 1, 0) != value
+    assert first_value("d", 0, 1) != value
+
+
+def test_no_two_processes_run_a_trial_and_one_that_was_left_is_taken_up(tmp_path: Path) -> None:
+    search = search_in(tmp_path, 0)
+    opened = study.open_study(search, 0)
+    with study.next_trial(opened, search) as first, study.next_trial(opened, search) as second:
+        assert first is not None
+        assert second is not None
+        assert (first.number, second.number) == (0, 1)
+        opened.tell(first, 1.0)
+    # The second was left, as by a process that was killed.
+    with study.next_trial(opened, search) as again, study.next_trial(opened, search) as third:
+        assert again is not None
+        assert third is not None
+        assert (again.number, third.number) == (1, 2)
+        with study.next_trial(opened, search) as none:
+            assert none is None
 
 
 def test_a_hopeless_trial_is_pruned_by_its_curve(
@@ -176,7 +205,10 @@ def test_a_hopeless_trial_is_pruned_by_its_curve(
         ([LR, "search.trials=0"], "search.trials=0 is out of range"),
         ([LR, "search.sampler=best"], "search.sampler=best should be one of tpe, random"),
         ([LR, "search=trainnig"], "did you mean training?"),
-        ([LR, "data.val_size=0", "callbacks=minimal"], "val"),
+        (
+            [LR, "data.val_size=0", "callbacks.checkpoint.monitor=null"],
+            "search compares val/elbo, and this run has no validation images",
+        ),
         ([LR, "-m"], "search runs its trials itself: leave out -m"),
         (["resume=nowhere"], "nowhere does not exist: name the folder of one"),
         (["resume=empty"], "empty holds no search"),
