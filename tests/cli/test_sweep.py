@@ -309,17 +309,3 @@ def test_a_process_takes_its_threads_and_keeps_its_device(monkeypatch: pytest.Mo
     Share(threads=2, devices=2).take(4)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
     assert taken == [1, 2]
-
-
-def test_a_job_on_two_devices_is_a_command_of_its_own(
-    tmp_path: Path, run_command: RunCommand
-) -> None:
-    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1")
-    process = run_command("-m", *SMALL, *two, "seed=7")
-    assert process.returncode == 0, process.stderr
-    sweep = only_sweep(tmp_path)
-    assert jobs_of(sweep) == ["0"]
-    assert read_metrics(sweep / "0")["seed"] == 7
-    saved = torch.load(sweep / "0/checkpoints/last.ckpt", weights_only=True)
-    assert len(saved["random_states_of_other_processes"]) == 1
-    assert "* │ all runs │    1 │" in process.stdout

@@ -274,17 +274,12 @@ def test_an_epoch_finished_after_a_resume_tells_the_seconds_that_it_took(
     assert sum(map(float, told)) <= taken + 0.2
 
 
-@pytest.mark.parametrize(
-    ("name", "stop", "status"),
-    [("plain", signal.SIGINT, 130), ("a=b, it's [1]", signal.SIGTERM, 143)],
-    ids=["by Ctrl-C", "by SIGTERM, in a folder with an odd name"],
-)
 def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
-    tmp_path: Path, run_command: RunCommand, name: str, stop: signal.Signals, status: int
+    tmp_path: Path, run_command: RunCommand
 ) -> None:
     epochs = 200
     options = [*SMALL, f"trainer.max_epochs={epochs}"]
-    folder = tmp_path / name
+    folder = tmp_path / "a=b, it's [1]"
     folder.mkdir()
     with subprocess.Popen(
         [sys.executable, "-m", "vae_lightning.train", *options],
@@ -297,13 +292,12 @@ def test_a_user_stops_a_run_and_pastes_the_line_that_goes_on(
             assert process.stdout is not None
             for line in process.stdout:
                 if line.startswith("epoch "):
-                    process.send_signal(stop)
+                    process.send_signal(signal.SIGINT)
                     break
             out, err = process.communicate(timeout=TIMEOUT_SECONDS)
         finally:
             process.kill()
-    assert process.returncode == status
-    assert err == {130: "interrupted\n", 143: "terminated\n"}[status]
+    assert (process.returncode, err) == (130, "interrupted\n")
     (said,) = re.findall(r"^Stopped at step (\d+)\. To go on:$", out, re.MULTILINE)
     assert BATCHES <= int(said) < epochs * BATCHES
     command = shlex.split(out.splitlines()[-1])

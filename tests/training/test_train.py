@@ -327,10 +327,13 @@ def test_a_sweep_gives_each_job_a_folder_and_the_result_that_it_has_alone(
     assert process.returncode == 0, process.stderr
     lines = [line for line in process.stdout.splitlines() if line.startswith("job ")]
     assert lines[0] == "job 1 of 4: latent_dim=2 seed=0"
-    assert re.fullmatch(r"job 4 of 4: model.latent_dim=3 seed=1 · \d+:\d\d left", lines[3])
+    assert re.fullmatch(r"job 4 of 4: latent_dim=3 seed=1 · \d+:\d\d left", lines[3])
     (sweep,) = (tmp_path / "outputs" / "train" / "multiruns").iterdir()
     jobs = sorted(path for path in sweep.iterdir() if path.is_dir())
-    assert [path.name for path in jobs] == [f"{number}_digits" for number in range(4)]
+    assert [path.name for path in jobs] == [
+        "0_latent_dim=2_seed=0", "1_latent_dim=2_seed=1",
+        "2_latent_dim=3_seed=0", "3_latent_dim=3_seed=1",
+    ]  # fmt: skip
     found = [results(path) for path in jobs]
     assert [job["seed"] for job in found] == [0, 1, 0, 1]
     assert len({job["test/elbo"] for job in found}) == 4
