@@ -117,6 +117,10 @@ class _Watch(Callback):
 
     def _find_started(self) -> None:
         _started.extend(one for one in getattr(self.launcher, "procs", []) if one not in _started)
+        for thread in threading.enumerate():
+            if thread.name == "child-process-observer":
+                # Lightning's own looks every five seconds, and kills this process without a word.
+                thread._run = lambda: True  # type: ignore[attr-defined]
 
     def _kill(self) -> None:
         self._find_started()
