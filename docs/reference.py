@@ -57,7 +57,8 @@ def help_of(command: str, *overrides: str) -> Help:
 
 
 def name_of(group: str) -> str:
-    return group.replace("/", "_")
+    """The name of the page of a group, which may have the name of a command."""
+    return f"{group}_group" if group in COMMANDS else group.replace("/", "_")
 
 
 # -- conf/ ----------------------------------------------------------------------------------------
