@@ -1,6 +1,5 @@
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 PYTHON ?= python3
-WORKERS = $(shell .venv/bin/python -c "import os; print(min(4, os.cpu_count() + 1))")
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
 .PHONY: train test check docs clean
@@ -10,11 +9,10 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 train: .venv/installed
 	.venv/bin/python -m vae_lightning.train data=mnist_or_digits $(ARGS)
 
-# All tests, in one process more than there are cores, up to four, because many wait for a command,
-# and in the order of their folders, because the longest files have the fewest tests. Those of real
-# MNIST run where data/MNIST is filled.
+# All tests, in as many processes as there are cores, up to four: most of them wait for a command.
+# Those of real MNIST run where data/MNIST is filled.
 test: .venv/installed-dev
-	.venv/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # What a change has to pass: format, lint, types, tests.
 check: .venv/installed-dev

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
+from joblib.externals.loky import get_reusable_executor
 from omegaconf import OmegaConf
 
 from conftest import DIGITS, MINIMAL, TIMEOUT_SECONDS, CallCommand, RunCommand, read_metrics
@@ -135,7 +136,9 @@ def test_a_process_that_is_killed_does_not_end_the_sweep(
             os.kill(os.getpid(), signal.SIGKILL)
         (folder / "metrics.json").write_text(json.dumps({"val/best_elbo": -1.0}))
 
-    assert run_tasks(task, monkeypatch, *JOBLIB) == 1
+    status = run_tasks(task, monkeypatch, *JOBLIB)
+    get_reusable_executor().shutdown(wait=True)  # joblib keeps its processes for later calls
+    assert status == 1
     (sweep,) = (tmp_path / "outputs/train/multiruns").iterdir()
     assert (sweep / "0_seed=0/error.txt").read_text().startswith("its process was killed")
     assert (sweep / "2_seed=2/metrics.json").is_file()
