@@ -6,6 +6,7 @@ Imports neither torch nor lightning.
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 # The message with which a job has failed.
 ERROR_FILE = "error.txt"
@@ -29,9 +30,12 @@ def is_finished(folder: Path, evaluates: bool) -> bool:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint that a job goes on from; None if it has not saved one."""
-    path = folder / "checkpoints" / "last.ckpt"
-    return path if path.is_file() else None
+    """The checkpoint that a job goes on from; None if it has not saved one.
+
+    A file that is cut short, because the process was killed while it wrote, is passed over.
+    """
+    files = (folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt"))
+    return next((file for file in files if is_zipfile(file)), None)
 
 
 def result(folder: Path) -> dict[str, Any]:
